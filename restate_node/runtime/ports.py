@@ -1,0 +1,223 @@
+"""The world, as seen by a node: time, network, disk.
+
+A node is decisions (`protocol/`) and thin drivers around them; whatever it wants from outside it asks through one of
+these ports. Each has exactly two implementations that pass the same contract suite: a real one under `runtime.real`
+and a simulated one under `sim`, where the same code meets crashes, lost frames and torn disks from a seed.
+
+    Clock       what time it is
+    Transport   whole frames to and from other nodes, by address
+    Disk        ordered key-value stores and small files below the node's data directory
+
+The event loop itself is not a port: drivers may `asyncio.sleep`, because the simulator owns the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall time for people and records, monotonic time for waiting."""
+
+    def unix_ms(self) -> int:
+        """Milliseconds since 1970; may jump."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment; never goes back."""
+        ...
+
+
+# ---------------------------------------------------------------- network
+
+
+class Swimlane(Enum):
+    """Traffic classes, each on a connection of its own, so that a gossip tick never queues behind a megabyte."""
+
+    GENERAL = 0
+    GOSSIP = 1
+    APPEND = 2
+    READ = 3
+    INGRESS = 4
+
+
+class Unreachable(Exception):
+    """No connection: nobody listens there, or the peer does not answer. Nothing was sent; safe to retry."""
+
+
+class FrameReceiver(Protocol):
+    """What a transport calls back. Both methods run on the loop and must not block."""
+
+    def frames_received(self, frames: Sequence[bytes]) -> None:
+        """Complete frames, in order, that arrived together."""
+        ...
+
+    def connection_lost(self, reason: str) -> None:
+        """Called exactly once; no frame is delivered afterwards."""
+        ...
+
+
+class FrameConnection(Protocol):
+    """One ordered connection. Frames sent in one turn of the loop leave in one write."""
+
+    @property
+    def peer(self) -> str:
+        """Address of the other side, for messages to people."""
+        ...
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes accepted by `send` that the peer has not taken yet."""
+        ...
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame; a frame sent on a closed connection vanishes, as one lost on the way would."""
+        ...
+
+    async def drained(self) -> None:
+        """Wait until the backlog is below its low-water mark or the connection is closed. Cancellation-safe."""
+        ...
+
+    def close(self, reason: str) -> None:
+        """Send what is queued, then hang up. The receiver is told `reason`. Idempotent."""
+        ...
+
+
+FrameAcceptor = Callable[[FrameConnection], FrameReceiver]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameLimits:
+    """Sizes above which a transport closes the connection before it allocates anything."""
+
+    frame_bytes_max: int = 33 * 1024 * 1024
+    first_frame_bytes_max: int = 4 * 1024
+    """The handshake is the first frame of each side, from a peer that nobody has vouched for yet."""
+
+
+class Transport(Protocol):
+    """Connections to other nodes and from them."""
+
+    async def connect(
+        self, address: str, lane: Swimlane, receiver: FrameReceiver
+    ) -> FrameConnection:
+        """Connect to an advertised address; raises Unreachable. Cancellation closes what was opened."""
+        ...
+
+    def accept(self, acceptor: FrameAcceptor) -> None:
+        """Hand every incoming connection to `acceptor` from now on."""
+        ...
+
+
+# ---------------------------------------------------------------- disk
+
+
+class StoreError(Exception):
+    """The disk failed. Whether the write happened is unknown: stop acknowledging (fail-safe)."""
+
+
+class StoreFull(StoreError):
+    """No space left. Nothing was written."""
+
+
+class StoreBusy(StoreError):
+    """The store asks for a pause (compaction is behind). Nothing was written; retry after a while."""
+
+
+class StoreLocked(StoreError):
+    """Another process has this store open."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """How to open a store."""
+
+    families: tuple[str, ...]
+    write_ahead_log: bool = True
+    """Without one, only `flush` makes writes durable: right where another log can replay them."""
+    write_buffer_bytes: int = 16 * 1024 * 1024
+
+
+class WriteBatch(Protocol):
+    """Changes that become visible together, in the order given. Single use."""
+
+    def put(self, family: str, key: bytes, value: bytes) -> None: ...
+
+    def delete(self, family: str, key: bytes) -> None: ...
+
+    def delete_range(self, family: str, start: bytes, end: bytes) -> None:
+        """Delete every key in `[start, end)`."""
+        ...
+
+
+class KeyValueStore(Protocol):
+    """An ordered store of bytes, in named families."""
+
+    def get(self, family: str, key: bytes) -> bytes | None: ...
+
+    def scan(
+        self,
+        family: str,
+        start: bytes,
+        end: bytes,
+        *,
+        rows_max: int,
+        bytes_max: int = 4 * 1024 * 1024,
+        reverse: bool = False,
+    ) -> list[tuple[bytes, bytes]]:
+        """Rows of `[start, end)` in key order (last first when `reverse`), up to either limit, at least one row."""
+        ...
+
+    def batch(self) -> WriteBatch: ...
+
+    def write(self, batch: WriteBatch) -> None:
+        """Make a batch visible at once. Not durable before `sync` (or `flush`) returns. Raises StoreError."""
+        ...
+
+    async def sync(self) -> None:
+        """Return when every earlier `write` is durable; concurrent callers share one fsync. Raises StoreError.
+
+        Cancellation-safe: the writes stay, and may become durable all the same.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Move memory to sorted files; durable even without a write-ahead log. Raises StoreError."""
+        ...
+
+    async def compact(self) -> None:
+        """Merge files and drop what was deleted."""
+        ...
+
+    async def close(self) -> None:
+        """Release the files and the lock. Unsynced writes of a store with a log are flushed."""
+        ...
+
+
+class Disk(Protocol):
+    """Everything below one node's data directory. Paths are relative and use `/`."""
+
+    def lock(self) -> None:
+        """Claim the directory for this process until it ends; raises StoreLocked in a second process."""
+        ...
+
+    def open_store(self, path: str, options: StoreOptions) -> KeyValueStore:
+        """Open or create. Blocks for a few fsyncs: open stores before serving. Raises StoreError."""
+        ...
+
+    def exists(self, path: str) -> bool: ...
+
+    def read_file(self, path: str) -> bytes | None:
+        """Whole content, None when there is no such file."""
+        ...
+
+    def write_file(self, path: str, content: bytes) -> None:
+        """Replace atomically and durably: after a crash the old or the new content is there, whole."""
+        ...
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a file or directory with all it holds; nothing to do when it is not there."""
+        ...
