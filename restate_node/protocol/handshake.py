@@ -1,8 +1,10 @@
-"""Whether to talk to a node that has just connected, and whether to believe one that we connected to.
+"""Whether to talk to a node that has just connected, and whether to believe one that we connected
+to.
 
-A node trusts nobody's address: ports are reused and disks are copied. What it compares is the cluster's name, the
-cluster's fingerprint (random, from provisioning: two clusters may have one name), and the generation: a process that
-has been replaced by a newer life of the same node must not be heard any more.
+A node trusts nobody's address: ports are reused and disks are copied. What it compares is the
+cluster's name, the cluster's fingerprint (random, from provisioning: two clusters may have one
+name), and the generation: a process that has been replaced by a newer life of the same node must
+not be heard any more.
 """
 
 from __future__ import annotations

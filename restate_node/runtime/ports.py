@@ -1,22 +1,25 @@
 """The world, as seen by a node: time, network, disk.
 
-A node is decisions (`protocol/`) and thin drivers around them; whatever it wants from outside it asks through one of
-these ports. Each has exactly two implementations that pass the same contract suite: a real one under `runtime.real`
-and a simulated one under `sim`, where the same code meets crashes, lost frames and torn disks from a seed.
+A node is decisions (`protocol/`) and thin drivers around them; whatever it wants from outside it
+asks through one of these ports. Each has exactly two implementations that pass the same contract
+suite: a real one under `runtime.real` and a simulated one under `sim`, where the same code meets
+crashes, lost frames and torn disks from a seed.
 
     Clock       what time it is
     Transport   whole frames to and from other nodes, by address
     Disk        ordered key-value stores and small files below the node's data directory
 
-The event loop itself is not a port: drivers may `asyncio.sleep`, because the simulator owns the loop.
+The event loop itself is not a port: drivers may `asyncio.sleep`, because the simulator owns the
+loop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
+
+from restate_node.types.fabric import Swimlane
 
 
 class Clock(Protocol):
@@ -34,18 +37,10 @@ class Clock(Protocol):
 # ---------------------------------------------------------------- network
 
 
-class Swimlane(Enum):
-    """Traffic classes, each on a connection of its own, so that a gossip tick never queues behind a megabyte."""
-
-    GENERAL = 0
-    GOSSIP = 1
-    APPEND = 2
-    READ = 3
-    INGRESS = 4
-
-
 class Unreachable(Exception):
-    """No connection: nobody listens there, or the peer does not answer. Nothing was sent; safe to retry."""
+    """No connection: nobody listens there, or the peer does not answer. Nothing was sent; safe to
+    retry.
+    """
 
 
 class FrameReceiver(Protocol):
@@ -74,11 +69,15 @@ class FrameConnection(Protocol):
         ...
 
     def send(self, frame: bytes) -> None:
-        """Queue a frame; a frame sent on a closed connection vanishes, as one lost on the way would."""
+        """Queue a frame; a frame sent on a closed connection vanishes, as one lost on the way
+        would.
+        """
         ...
 
     async def drained(self) -> None:
-        """Wait until the backlog is below its low-water mark or the connection is closed. Cancellation-safe."""
+        """Wait until the backlog is below its low-water mark or the connection is closed.
+        Cancellation-safe.
+        """
         ...
 
     def close(self, reason: str) -> None:
@@ -95,7 +94,8 @@ class FrameLimits:
 
     frame_bytes_max: int = 33 * 1024 * 1024
     first_frame_bytes_max: int = 4 * 1024
-    """The handshake is the first frame of each side, from a peer that nobody has vouched for yet."""
+    """The handshake is the first frame of each side, from a peer that nobody has vouched for yet.
+    """
 
 
 class Transport(Protocol):
@@ -104,7 +104,9 @@ class Transport(Protocol):
     async def connect(
         self, address: str, lane: Swimlane, receiver: FrameReceiver
     ) -> FrameConnection:
-        """Connect to an advertised address; raises Unreachable. Cancellation closes what was opened."""
+        """Connect to an advertised address; raises Unreachable. Cancellation closes what was
+        opened.
+        """
         ...
 
     def accept(self, acceptor: FrameAcceptor) -> None:
@@ -168,17 +170,22 @@ class KeyValueStore(Protocol):
         bytes_max: int = 4 * 1024 * 1024,
         reverse: bool = False,
     ) -> list[tuple[bytes, bytes]]:
-        """Rows of `[start, end)` in key order (last first when `reverse`), up to either limit, at least one row."""
+        """Rows of `[start, end)` in key order (last first when `reverse`), up to either limit, at
+        least one row.
+        """
         ...
 
     def batch(self) -> WriteBatch: ...
 
     def write(self, batch: WriteBatch) -> None:
-        """Make a batch visible at once. Not durable before `sync` (or `flush`) returns. Raises StoreError."""
+        """Make a batch visible at once. Not durable before `sync` (or `flush`) returns. Raises
+        StoreError.
+        """
         ...
 
     async def sync(self) -> None:
-        """Return when every earlier `write` is durable; concurrent callers share one fsync. Raises StoreError.
+        """Return when every earlier `write` is durable; concurrent callers share one fsync. Raises
+        StoreError.
 
         Cancellation-safe: the writes stay, and may become durable all the same.
         """
@@ -201,7 +208,9 @@ class Disk(Protocol):
     """Everything below one node's data directory. Paths are relative and use `/`."""
 
     def lock(self) -> None:
-        """Claim the directory for this process until it ends; raises StoreLocked in a second process."""
+        """Claim the directory for this process until it ends; raises StoreLocked in a second
+        process.
+        """
         ...
 
     def open_store(self, path: str, options: StoreOptions) -> KeyValueStore:

@@ -1,13 +1,15 @@
-"""The task center: every long-lived activity of a node, what its failure means, and the order in which all end.
+"""The task center: every long-lived activity of a node, what its failure means, and the order in
+which all end.
 
-Bare `asyncio.create_task` loses exceptions and leaves the order of shutdown to chance. Here every task has a kind, and
-a kind says two things: what happens to the node when such a task fails, and when it is stopped.
+Bare `asyncio.create_task` loses exceptions and leaves the order of shutdown to chance. Here every
+task has a kind, and a kind says two things: what happens to the node when such a task fails, and
+when it is stopped.
 
     run ──▶ first failure of a SHUT_DOWN kind, or request_shutdown() ──▶ stop stage by stage ──▶ cause
 
-Stages are stopped one after the other, lowest first: nobody accepts work that those below could no longer finish.
-Within a stage all tasks are cancelled together and awaited; one that ignores its cancellation beyond the stage's share
-of the time is abandoned and reported.
+Stages are stopped one after the other, lowest first: nobody accepts work that those below could no
+longer finish. Within a stage all tasks are cancelled together and awaited; one that ignores its
+cancellation beyond the stage's share of the time is abandoned and reported.
 """
 
 from __future__ import annotations

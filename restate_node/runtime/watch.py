@@ -1,7 +1,8 @@
 """A value that others wait on: the newest one counts, those in between may be skipped.
 
-One task owns a watch and sets it; any number of tasks read `value` or wait. Metadata, tails, liveness and leadership
-travel this way. A queue would keep values nobody needs any more, and would have to be bounded.
+One task owns a watch and sets it; any number of tasks read `value` or wait. Metadata, tails,
+liveness and leadership travel this way. A queue would keep values nobody needs any more, and would
+have to be bounded.
 """
 
 from __future__ import annotations

@@ -1,20 +1,30 @@
 """What two nodes say before anything else, and how a call between nodes can fail.
 
-    connecting node                      accepting node
-        Hello (who I am, which cluster) ->
-                                      <- Welcome (who I am) | Refused (why), then hang up
+connecting node                      accepting node
+    Hello (who I am, which cluster) ->
+                                  <- Welcome (who I am) | Refused (why), then hang up
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 import msgspec
 
 from restate_node.types.ids import GenerationalNodeId
 
 PROTOCOL_VERSION = 1
+
+
+class Swimlane(Enum):
+    """Traffic classes, each on a connection of its own: gossip never queues behind a megabyte."""
+
+    GENERAL = 0
+    GOSSIP = 1
+    APPEND = 2
+    READ = 3
+    INGRESS = 4
 
 
 class Hello(msgspec.Struct, frozen=True, tag=1, array_like=True):

@@ -1,11 +1,11 @@
 """Who is who: nodes, logs, loglets, partitions, and the versions and epochs that order them.
 
-A *plain* node id (`N1`) names a member for ever; a *generational* id (`N1:6`) names one of its lives, so
-that a message of a former life can be refused. A loglet id packs the log id and the segment index that it
-was created for; its text form is `<log>_<segment>`.
+A *plain* node id (`N1`) names a member for ever; a *generational* id (`N1:6`) names one of its
+lives, so that a message of a former life can be refused. A loglet id packs the log id and the
+segment index that it was created for; its text form is `<log>_<segment>`.
 
-Plain integers would do for all of these, and would let a log id be passed for a partition id. `NewType` costs
-nothing at run time and makes that a type error.
+Plain integers would do for all of these, and would let a log id be passed for a partition id.
+`NewType` costs nothing at run time and makes that a type error.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What sequencers, log servers and readers say to each other about one loglet.
 
-Every answer carries the loglet's state as that log server sees it: its local tail, the global tail it has heard of,
-and whether it is sealed. All offsets are *next free* offsets unless they are called first or last.
-The structs go over the wire as they are (msgpack arrays; new fields are appended with a default).
+Every answer carries the loglet's state as that log server sees it: its local tail, the global tail
+it has heard of, and whether it is sealed. All offsets are *next free* offsets unless they are
+called first or last. The structs go over the wire as they are (msgpack arrays; new fields are
+appended with a default).
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from restate_node.types.offsets import LogletOffset
 
 
 class Status(IntEnum):
-    """How a log server answers. The numbers are those of the control plane's `log_server_common.Status`."""
+    """How a log server answers. The numbers are those of the control plane's
+    `log_server_common.Status`.
+    """
 
     OK = 1
     DISABLED = 2
@@ -137,7 +140,9 @@ class Trimmed(_Message):
 
 
 class WaitForTail(_Message):
-    """Answered with a LogletHeader when the local or global tail reaches `offset`, or the loglet is sealed."""
+    """Answered with a LogletHeader when the local or global tail reaches `offset`, or the loglet is
+    sealed.
+    """
 
     loglet: LogletId
     offset: LogletOffset

@@ -1,8 +1,9 @@
-"""The objects that describe the cluster, and the versions by which nodes notice that theirs are old.
+"""The objects that describe the cluster, and the versions by which nodes notice that theirs are
+old.
 
-Four objects are kept by every node in memory and spread by themselves: each frame between nodes carries the sender's
-versions, and a receiver that sees a higher one fetches the object. Everything else in the metadata store
-(epochs of partitions) is read when it is needed.
+Four objects are kept by every node in memory and spread by themselves: each frame between nodes
+carries the sender's versions, and a receiver that sees a higher one fetches the object. Everything
+else in the metadata store (epochs of partitions) is read when it is needed.
 """
 
 from __future__ import annotations

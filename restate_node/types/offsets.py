@@ -1,8 +1,8 @@
 """Positions in a log.
 
-A **log** is addressed by LSN, from 1, for ever. A **loglet** is one segment of it and counts its own offsets from
-1; the chain maps between the two: `lsn = base_lsn + offset - 1`. A *tail* is always the next free position, so an
-empty loglet has tail 1 and a log of three records has tail 4.
+A **log** is addressed by LSN, from 1, for ever. A **loglet** is one segment of it and counts its
+own offsets from 1; the chain maps between the two: `lsn = base_lsn + offset - 1`. A *tail* is
+always the next free position, so an empty loglet has tail 1 and a log of three records has tail 4.
 
     LSN      1   2   3 | 4   5   6   7
     offset   1   2   3 | 1   2   3   4
@@ -58,6 +58,8 @@ def to_lsn(base: Lsn, offset: LogletOffset) -> Lsn:
 
 
 def to_offset(base: Lsn, lsn: Lsn) -> LogletOffset:
-    """Offset of an LSN in the segment that starts at `base`; the LSN must not lie before the segment."""
+    """Offset of an LSN in the segment that starts at `base`; the LSN must not lie before the
+    segment.
+    """
     assert lsn >= base, f"lsn {lsn} lies before the segment's base {base}"
     return LogletOffset(lsn - base + 1)
