@@ -1,7 +1,7 @@
 """The fabric: calls between nodes, and to this node itself, by one interface.
 
-    caller ─ call / submit / notify ─▶ Fabric ─▶ LinkPool ─▶ OutgoingConnection ═▶ IncomingConnection ─▶ Router
-                                          └─────────── to itself: Router, in the next turn of the loop ──▶┘
+    call / submit / notify ─▶ LinkPool ─▶ OutgoingConnection ═▶ IncomingConnection ─▶ Router
+                   └───────────── to itself: in the next turn of the loop ─────────────▲
 
 A role never knows whether it talks to a neighbour or to another role of its own process; that is
 what lets roles be split over processes freely. Calls to oneself skip encoding, because messages are

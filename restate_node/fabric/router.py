@@ -2,8 +2,8 @@
 
 A role registers a handler for each request type that it serves. Two shapes, by cost:
 
-  * `on`     a plain function with a `reply` callback: no task, for the append path (a task costs 8 to 11 µs).
-  * `serve`  a coroutine that returns the reply; runs as a task of its own, bounded per request type.
+  * `on`     a plain function with a `reply` callback: no task (8 to 11 µs), for the append path.
+  * `serve`  a coroutine that returns the reply; a task of its own, bounded per request type.
 
 A request without a handler is answered UNKNOWN_METHOD: the node does not have the role, or not yet.
 """

@@ -5,7 +5,7 @@ Bare `asyncio.create_task` loses exceptions and leaves the order of shutdown to 
 task has a kind, and a kind says two things: what happens to the node when such a task fails, and
 when it is stopped.
 
-    run ──▶ first failure of a SHUT_DOWN kind, or request_shutdown() ──▶ stop stage by stage ──▶ cause
+    run ─▶ first failure of a SHUT_DOWN kind, or request_shutdown() ─▶ stop stage by stage ─▶ cause
 
 Stages are stopped one after the other, lowest first: nobody accepts work that those below could no
 longer finish. Within a stage all tasks are cancelled together and awaited; one that ignores its
@@ -44,12 +44,12 @@ class TaskKind(Enum):
     BIFROST = (4, OnFailure.SHUT_DOWN)
     LOG_SERVER = (5, OnFailure.SHUT_DOWN)
     MEMBERSHIP = (6, OnFailure.SHUT_DOWN)
-    METADATA_SYNC = (6, OnFailure.SHUT_DOWN)
-    METADATA_SERVER = (7, OnFailure.SHUT_DOWN)
-    REQUEST = (8, OnFailure.REPORT)
-    CONNECTION = (9, OnFailure.REPORT)
-    CONTROL_PLANE = (10, OnFailure.SHUT_DOWN)
-    BACKGROUND = (11, OnFailure.REPORT)
+    METADATA_SYNC = (7, OnFailure.SHUT_DOWN)
+    METADATA_SERVER = (8, OnFailure.SHUT_DOWN)
+    REQUEST = (9, OnFailure.REPORT)
+    CONNECTION = (10, OnFailure.REPORT)
+    CONTROL_PLANE = (11, OnFailure.SHUT_DOWN)
+    BACKGROUND = (12, OnFailure.REPORT)
 
     @property
     def stage(self) -> int:

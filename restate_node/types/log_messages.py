@@ -46,7 +46,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True):
     """Base of all messages here."""
 
 
-class LogletHeader(_Message):
+class LogletHeader(_Message, frozen=True):
     """The loglet as one log server sees it."""
 
     status: Status
@@ -55,7 +55,7 @@ class LogletHeader(_Message):
     sealed: bool
 
 
-class StoredRun(_Message):
+class StoredRun(_Message, frozen=True):
     """Consecutive records: `count` of them from `first_offset`, joined as in `types.records`."""
 
     first_offset: LogletOffset
@@ -66,7 +66,7 @@ class StoredRun(_Message):
 # ---------------------------------------------------------------- to a log server
 
 
-class Store(_Message):
+class Store(_Message, frozen=True):
     """Keep these records. Answered with a LogletHeader once they are durable."""
 
     loglet: LogletId
@@ -81,31 +81,31 @@ class Store(_Message):
     """Sent by a repair: accepted on a sealed loglet and from any node."""
 
 
-class Release(_Message):
+class Release(_Message, frozen=True):
     """The global tail has moved. One-way."""
 
     loglet: LogletId
     known_global_tail: LogletOffset
 
 
-class Seal(_Message):
+class Seal(_Message, frozen=True):
     """Accept no more records of this sequencer. Answered with a LogletHeader once that is durable."""
 
     loglet: LogletId
     sequencer: GenerationalNodeId
 
 
-class GetLogletInfo(_Message):
+class GetLogletInfo(_Message, frozen=True):
     loglet: LogletId
 
 
-class LogletInfo(_Message):
+class LogletInfo(_Message, frozen=True):
     header: LogletHeader
     trim_point: LogletOffset
     """Highest trimmed offset, 0 when nothing was trimmed."""
 
 
-class GetRecords(_Message):
+class GetRecords(_Message, frozen=True):
     """Read `[from_offset, to_offset)`, as far as the byte limit goes (at least one record)."""
 
     loglet: LogletId
@@ -116,7 +116,7 @@ class GetRecords(_Message):
     """Only a repair may read what is not known to be committed."""
 
 
-class Records(_Message):
+class Records(_Message, frozen=True):
     """Runs in order; an offset missing between two runs is not stored here."""
 
     header: LogletHeader
@@ -126,7 +126,7 @@ class Records(_Message):
     runs: list[StoredRun]
 
 
-class TrimLoglet(_Message):
+class TrimLoglet(_Message, frozen=True):
     """Forget everything up to and including `trim_point`."""
 
     loglet: LogletId
@@ -134,12 +134,12 @@ class TrimLoglet(_Message):
     known_global_tail: LogletOffset
 
 
-class Trimmed(_Message):
+class Trimmed(_Message, frozen=True):
     header: LogletHeader
     trim_point: LogletOffset
 
 
-class WaitForTail(_Message):
+class WaitForTail(_Message, frozen=True):
     """Answered with a LogletHeader when the local or global tail reaches `offset`, or the loglet is
     sealed.
     """
@@ -148,7 +148,7 @@ class WaitForTail(_Message):
     offset: LogletOffset
 
 
-class GetDigest(_Message):
+class GetDigest(_Message, frozen=True):
     """Which of `[from_offset, to_offset]` (inclusive) do you hold?"""
 
     loglet: LogletId
@@ -156,7 +156,7 @@ class GetDigest(_Message):
     to_offset: LogletOffset
 
 
-class DigestEntry(_Message):
+class DigestEntry(_Message, frozen=True):
     """Offsets `[from_offset, to_offset]`, inclusive."""
 
     from_offset: LogletOffset
@@ -164,7 +164,7 @@ class DigestEntry(_Message):
     status: RecordStatus
 
 
-class Digest(_Message):
+class Digest(_Message, frozen=True):
     header: LogletHeader
     entries: list[DigestEntry]
 
@@ -187,7 +187,7 @@ class AppendStatus(IntEnum):
     MALFORMED = 6
 
 
-class Append(_Message):
+class Append(_Message, frozen=True):
     """Order and replicate these records. Answered when they are committed."""
 
     log: LogId
@@ -197,7 +197,7 @@ class Append(_Message):
     body: bytes
 
 
-class Appended(_Message):
+class Appended(_Message, frozen=True):
     """`first_offset` is valid for OK only."""
 
     status: AppendStatus
@@ -205,13 +205,13 @@ class Appended(_Message):
     known_global_tail: LogletOffset
 
 
-class GetSequencerState(_Message):
+class GetSequencerState(_Message, frozen=True):
     log: LogId
     segment: SegmentIndex
     loglet: LogletId
 
 
-class SequencerState(_Message):
+class SequencerState(_Message, frozen=True):
     """`status` is OK for an open loglet that this node sequences, else SEALED or NOT_SEQUENCER."""
 
     status: AppendStatus

@@ -2,10 +2,10 @@
 
 The first frame of each side is the handshake, a tagged msgpack struct. Every later one is
 
-    call   | 1 | rpc id u64 | method u16 | versions 4 x u32 | msgpack request |     rpc id 0: no answer wanted
-    reply  | 2 | rpc id u64 | code   u16 | versions 4 x u32 | msgpack reply, or UTF-8 reason when code > 0 |
+    call   | 1 | rpc id u64 | method u16 | versions 4 x u32 | msgpack request
+    reply  | 2 | rpc id u64 | code   u16 | versions 4 x u32 | msgpack reply, or UTF-8 reason (code > 0)
 
-little-endian throughout. The header is fixed so that a frame can be routed, and its versions
+An rpc id of 0 wants no answer. All numbers are little-endian. The header is fixed so that a frame can be routed, and its versions
 compared with those of the frame before, without touching the payload.
 """
 

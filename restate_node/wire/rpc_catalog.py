@@ -3,7 +3,8 @@
 Numbers are for ever: a retired one is not given out again. A request type stands for its method, so
 callers and handlers name structs and never numbers.
 
-    10..29 metadata   30..39 gossip and cluster state   40..59 one loglet   60..69 sequencer   70..89 partitions
+    10..29 metadata      30..39 gossip and cluster state
+    40..59 one loglet    60..69 sequencer    70..89 partitions
 """
 
 from __future__ import annotations
