@@ -3,10 +3,10 @@
 The first frame of each side is the handshake, a tagged msgpack struct. Every later one is
 
     call   | 1 | rpc id u64 | method u16 | versions 4 x u32 | msgpack request
-    reply  | 2 | rpc id u64 | code   u16 | versions 4 x u32 | msgpack reply, or UTF-8 reason (code > 0)
+    reply  | 2 | rpc id u64 | code   u16 | versions 4 x u32 | msgpack reply or UTF-8 reason
 
-An rpc id of 0 wants no answer. All numbers are little-endian. The header is fixed so that a frame can be routed, and its versions
-compared with those of the frame before, without touching the payload.
+An rpc id of 0 wants no answer. All numbers are little-endian. The header is fixed so that a
+frame can be routed, and its versions compared with those before, without touching the payload.
 """
 
 from __future__ import annotations
