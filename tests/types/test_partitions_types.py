@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restate_node.types.ids import GenerationalNodeId, LogId, PartitionId, PlainNodeId, Version
@@ -40,6 +40,7 @@ def test_ranges_match_a_captured_table() -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(0, PARTITION_KEY_MAX))
 def test_every_key_has_one_partition(count: int, key: int) -> None:
     """Goal: ranges cover all keys without overlap.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restate_node.types.partition_keys import (
@@ -69,6 +69,7 @@ def test_single_number_ids() -> None:
     assert fingerprint_text(5) == "0qC7BL0mtTa"
 
 
+@settings(deadline=None)
 @given(st.integers(0, (1 << 64) - 1), st.integers(0, (1 << 128) - 1))
 def test_invocation_ids_round_trip(key: int, uuid: int) -> None:
     """Goal: no id is lost in text. Method: any pair of numbers."""
@@ -76,6 +77,7 @@ def test_invocation_ids_round_trip(key: int, uuid: int) -> None:
     assert InvocationId.parse(str(made)) == made
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60) | st.text("0aZ_", max_size=33).map(lambda t: "inv_1" + t))
 def test_wrong_ids_raise_value_error_only(text: str) -> None:
     """Goal: user input never causes another exception.
