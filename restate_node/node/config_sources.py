@@ -21,21 +21,19 @@ from restate_node.node.config_keys import known_keys, normalised
 ENVIRONMENT_PREFIX = "RESTATE_"
 
 
-class MalformedVariable(ValueError):
-    """A variable that stands for a table and does not hold JSON; the text names it."""
-
-
 def merged(
     file: Mapping[str, Any], environ: Mapping[str, str], flags: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """One tree with kebab keys, of the values that were given; unknown keys are left out."""
+    """One tree with kebab keys, of the values that were given; unknown keys are left out.
+
+    The caller MUST have refused values that stand where a table belongs.
+    """
     from pydantic_settings import (
         BaseSettings,
         EnvSettingsSource,
         InitSettingsSource,
         PydanticBaseSettingsSource,
         SettingsConfigDict,
-        SettingsError,
     )
 
     class Environment(EnvSettingsSource):
@@ -66,10 +64,7 @@ def merged(
                 InitSettingsSource(settings_cls, _snake(file)),
             )
 
-    try:
-        found = _model("Node", shape(), Merge)()
-    except SettingsError as error:
-        raise MalformedVariable(" ".join(str(error).split())) from None
+    found = _model("Node", shape(), Merge)()
     return normalised(found.model_dump(exclude_unset=True))
 
 
