@@ -1,0 +1,156 @@
+"""The database of a log server: one for all loglets, so that one fsync serves them all.
+
+    family "data"      loglet u64 | first offset u32        ->  known tail u32 | count u32 | body
+    family "metadata"  "l" loglet u64                       ->  PersistedLoglet (msgpack)
+                       "storage-marker"                     ->  whose data this is (JSON)
+
+Keys are big-endian, so the runs of a loglet lie together in the order of their offsets. A run is
+written as it came: one key per stored batch, whatever its number of records. The known global tail
+of the moment is stored beside each run; after a restart the last run therefore tells a lower bound
+of it that no extra write had to pay for.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import msgspec
+
+from restate_node.protocol.loglet_runs import Span
+from restate_node.protocol.loglet_store import LogletState, PersistedLoglet
+from restate_node.runtime.ports import Disk, KeyValueStore, StoreOptions
+from restate_node.types.ids import LogletId
+from restate_node.types.log_messages import StoredRun
+from restate_node.types.offsets import OFFSET_MAX, OLDEST_OFFSET, LogletOffset
+
+DATA: Final = "data"
+METADATA: Final = "metadata"
+DIRECTORY: Final = "log-store"
+WRITE_BUFFER_BYTES: Final = 32 * 1024 * 1024
+SCAN_ROWS_MAX: Final = 512
+
+_DATA_KEY = struct.Struct(">QI")
+_VALUE_HEAD = struct.Struct("<II")
+_MARKER_KEY = b"storage-marker"
+_persisted = msgspec.msgpack.Decoder(PersistedLoglet)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class CorruptStore(Exception):
+    """A value that was never written like this. The log server must not answer from it."""
+
+
+class Put(NamedTuple):
+    """One row to write."""
+
+    family: str
+    key: bytes
+    value: bytes
+
+
+def run_row(loglet: LogletId, run: StoredRun, known_global_tail: LogletOffset) -> Put:
+    """The row of a run."""
+    head = _VALUE_HEAD.pack(known_global_tail, run.count)
+    return Put(DATA, _DATA_KEY.pack(loglet, run.first_offset), head + run.body)
+
+
+def persisted_row(loglet: LogletId, persisted: PersistedLoglet) -> Put:
+    """The row of what must survive of a loglet besides its records."""
+    return Put(METADATA, _loglet_key(loglet), _encode(persisted))
+
+
+class LogStore:
+    """Typed access to the database; writing goes through `writer.Writer`."""
+
+    def __init__(self, store: KeyValueStore) -> None:
+        self.store = store
+
+    @staticmethod
+    def open(disk: Disk) -> LogStore:
+        """Open or create; raises StoreError."""
+        options = StoreOptions((DATA, METADATA), write_buffer_bytes=WRITE_BUFFER_BYTES)
+        return LogStore(disk.open_store(DIRECTORY, options))
+
+    def load(self, loglet: LogletId) -> LogletState:
+        """The loglet as the disk knows it; a new one when it does not."""
+        raw = self.store.get(METADATA, _loglet_key(loglet))
+        persisted = _decode_persisted(raw) if raw is not None else None
+        last = self._last_run_before(loglet, LogletOffset(OFFSET_MAX + 1))
+        if last is None:
+            return LogletState(loglet, persisted)
+        known_tail, run = last
+        state = LogletState(loglet, persisted, LogletOffset(run.first_offset + run.count))
+        state.release(known_tail)
+        return state
+
+    def runs(self, loglet: LogletId, window: Span) -> Iterator[StoredRun]:
+        """Stored runs that touch the window, ascending; pages, so that a reader may stop early."""
+        before = self._last_run_before(loglet, window.first)
+        if before is not None and before[1].first_offset + before[1].count > window.first:
+            yield before[1]
+        start = _DATA_KEY.pack(loglet, window.first)
+        end = _DATA_KEY.pack(loglet, window.tail)
+        while True:
+            rows = self.store.scan(DATA, start, end, rows_max=SCAN_ROWS_MAX)
+            for key, value in rows:
+                yield _decode_run(key, value)[1]
+            if len(rows) == 0:
+                return
+            start = rows[-1][0] + b"\x00"
+
+    def delete_below(self, loglet: LogletId, trim_point: LogletOffset) -> None:
+        """Drop the runs that lie wholly at or below the trim point. Not durable by itself."""
+        keep = self._last_run_before(loglet, LogletOffset(trim_point + 2))
+        tail = LogletOffset(trim_point + 1)
+        if keep is not None and keep[1].first_offset + keep[1].count > tail:
+            tail = keep[1].first_offset
+        batch = self.store.batch()
+        batch.delete_range(
+            DATA, _DATA_KEY.pack(loglet, OLDEST_OFFSET), _DATA_KEY.pack(loglet, tail)
+        )
+        self.store.write(batch)
+
+    def loglets(self) -> list[LogletId]:
+        """Every loglet with persisted state."""
+        rows = self.store.scan(METADATA, b"l", b"m", rows_max=1_000_000, bytes_max=1 << 30)
+        return [LogletId(int.from_bytes(key[1:], "big")) for key, _ in rows]
+
+    def marker(self) -> bytes | None:
+        """The storage marker, None in a database that never had one."""
+        return self.store.get(METADATA, _MARKER_KEY)
+
+    async def write_marker(self, marker: bytes) -> None:
+        """Durable when it returns; raises StoreError."""
+        batch = self.store.batch()
+        batch.put(METADATA, _MARKER_KEY, marker)
+        self.store.write(batch)
+        await self.store.sync()
+
+    def _last_run_before(
+        self, loglet: LogletId, tail: LogletOffset
+    ) -> tuple[LogletOffset, StoredRun] | None:
+        start, end = _DATA_KEY.pack(loglet, 0), _DATA_KEY.pack(loglet, tail)
+        rows = self.store.scan(DATA, start, end, rows_max=1, reverse=True)
+        return _decode_run(*rows[0]) if rows else None
+
+
+def _loglet_key(loglet: LogletId) -> bytes:
+    return b"l" + loglet.to_bytes(8, "big")
+
+
+def _decode_run(key: bytes, value: bytes) -> tuple[LogletOffset, StoredRun]:
+    if len(key) != _DATA_KEY.size or len(value) < _VALUE_HEAD.size:
+        raise CorruptStore(f"the log store holds a malformed row {key.hex()}; restore this node")
+    _, first = _DATA_KEY.unpack(key)
+    known_tail, count = _VALUE_HEAD.unpack_from(value)
+    run = StoredRun(LogletOffset(first), count, value[_VALUE_HEAD.size :])
+    return LogletOffset(known_tail), run
+
+
+def _decode_persisted(raw: bytes) -> PersistedLoglet:
+    try:
+        return _persisted.decode(raw)
+    except msgspec.DecodeError as error:
+        raise CorruptStore(f"the log store holds a malformed loglet: {error}") from None

@@ -1,0 +1,131 @@
+"""The log server role: keeps loglets for the sequencers of the cluster.
+
+    Store, Seal, … ─▶ LogServer ─▶ LogletWorker per loglet ─▶ Writer ─▶ one database, one fsync
+
+A loglet exists here from the moment somebody speaks of it; asking for one that never stored
+anything is answered as an empty one. Only so many are kept in memory; the idle ones are forgotten
+first and loaded again when needed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from enum import Enum
+from typing import Final
+
+import structlog
+
+from restate_node.fabric.fabric import Fabric
+from restate_node.fabric.router import Reply
+from restate_node.roles.log_server.log_store import CorruptStore, LogStore
+from restate_node.roles.log_server.loglet_worker import LogletWorker
+from restate_node.roles.log_server.writer import Writer
+from restate_node.runtime.ports import Clock, StoreError
+from restate_node.runtime.tasks import TaskCenter, TaskKind
+from restate_node.types.fabric import Peer, RpcCode, RpcFailure
+from restate_node.types.ids import LogletId
+from restate_node.types.log_messages import (
+    GetDigest,
+    GetLogletInfo,
+    GetRecords,
+    Release,
+    Seal,
+    Store,
+    TrimLoglet,
+    WaitForTail,
+)
+
+logger = structlog.get_logger(__name__)
+
+LOGLETS_IN_MEMORY_MAX: Final = 10_000
+
+
+class LogServerState(Enum):
+    """What the role reports of itself."""
+
+    STARTING_UP = 2
+    READY = 1
+    FAIL_SAFE = 3
+    """The disk failed; nothing more is accepted, what is stored is still read."""
+    STOPPING = 4
+
+
+class LogServer:
+    """Serves the messages of `types.log_messages` that go to log servers."""
+
+    def __init__(self, store: LogStore, fabric: Fabric, clock: Clock, tasks: TaskCenter) -> None:
+        self.state = LogServerState.STARTING_UP
+        self._store = store
+        self._fabric = fabric
+        self._clock = clock
+        self._tasks = tasks
+        self._writer = Writer(store.store, self._disk_failed)
+        self._workers: OrderedDict[LogletId, LogletWorker] = OrderedDict()
+
+    def start(self) -> None:
+        """Serve from now on."""
+        router = self._fabric.router
+        router.on(Store, self._on_store)
+        router.on(Release, self._on_release)
+        router.on(Seal, lambda _, seal, reply: self.worker(seal.loglet).handle_seal(seal, reply))
+        router.on(
+            TrimLoglet, lambda _, trim, reply: self.worker(trim.loglet).handle_trim(trim, reply)
+        )
+        router.on(
+            WaitForTail,
+            lambda _, wait, reply: self.worker(wait.loglet).wait_for_tail(wait, reply),
+        )
+        router.on(GetLogletInfo, lambda _, ask, reply: reply(self.worker(ask.loglet).info()))
+        router.on(GetDigest, lambda _, ask, reply: reply(self.worker(ask.loglet).digest(ask)))
+        router.on(GetRecords, self._on_get_records)
+        self._tasks.spawn(TaskKind.LOG_SERVER, "log server writer", self._writer.run())
+        self.state = LogServerState.READY
+
+    def worker(self, loglet: LogletId) -> LogletWorker:
+        """The worker of a loglet, loaded when needed; raises RpcFailure when it cannot be read."""
+        worker = self._workers.get(loglet)
+        if worker is not None:
+            self._workers.move_to_end(loglet)
+            return worker
+        try:
+            worker = LogletWorker(self._store.load(loglet), self._store, self._writer)
+        except (CorruptStore, StoreError) as error:
+            raise RpcFailure(RpcCode.FAILED, str(error)) from None
+        if self.state is LogServerState.FAIL_SAFE:
+            worker.fail_safe()
+        self._workers[loglet] = worker
+        self._evict()
+        return worker
+
+    async def close(self) -> None:
+        """Close the database, after the tasks of the role have ended."""
+        self.state = LogServerState.STOPPING
+        await self._store.store.close()
+
+    def _on_store(self, peer: Peer, store: Store, reply: Reply) -> None:
+        if peer.node is None:
+            raise RpcFailure(RpcCode.FORBIDDEN, "only members may store records")
+        worker = self.worker(store.loglet)
+        worker.handle_store(store, peer.node, self._clock.unix_ms(), reply)
+
+    def _on_release(self, _: Peer, release: Release, reply: Reply) -> None:
+        self.worker(release.loglet).handle_release(release)
+        reply(None)
+
+    def _on_get_records(self, _: Peer, request: GetRecords, reply: Reply) -> None:
+        try:
+            reply(self.worker(request.loglet).records(request))
+        except (CorruptStore, StoreError) as error:
+            raise RpcFailure(RpcCode.FAILED, str(error)) from None
+
+    def _evict(self) -> None:
+        if len(self._workers) <= LOGLETS_IN_MEMORY_MAX:
+            return
+        idle = next((loglet for loglet, worker in self._workers.items() if worker.is_idle), None)
+        if idle is not None:
+            del self._workers[idle]
+
+    def _disk_failed(self, error: StoreError) -> None:
+        self.state = LogServerState.FAIL_SAFE
+        for worker in self._workers.values():
+            worker.fail_safe()
