@@ -1,9 +1,6 @@
 """Group commit: all that loglets stage in one turn is one write; one fsync covers every write that
 came before it.
 
-    stage, stage, stage ─ end of turn ─▶ write (visible) ─▶ sync (durable) ─▶ callbacks, in order of staging
-                          stage, stage ─▶ write ────────────┘ (shares the next sync)
-
 A disk that fails puts the writer into fail-safe for good: after a failed fsync nobody knows what
 the disk holds, and a retry that succeeds would prove nothing about the pages that were dropped. A
 disk that is merely busy is asked again.
