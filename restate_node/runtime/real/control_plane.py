@@ -19,19 +19,13 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import structlog
-from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 
-from restate_node.runtime.real.control_plane_application import (
-    Application,
-    AsgiMessage,
-    Receive,
-    Send,
-)
+from restate_node.runtime.real.control_plane_application import Application
+from restate_node.runtime.real.control_plane_connection import Connection
 from restate_node.runtime.real.control_plane_endpoints import AnyMethod
 from restate_node.runtime.real.control_plane_methods import PageHandler
 from restate_node.runtime.real.front_address import AddressUnusable
@@ -88,7 +82,7 @@ class ControlPlane:
             body_timeout_ms=self._options.body_timeout_ms,
         )
         self._config = server_config(self._options)
-        self._connections: dict[asyncio.Task[None], asyncio.WriteTransport] = {}
+        self._connections: dict[asyncio.Task[None], Connection] = {}
         self.started = asyncio.Event()
         """Set once the socket accepts connections."""
 
@@ -129,36 +123,25 @@ class ControlPlane:
             logger.warning("control plane is full", connections_max=self._options.connections_max)
             writer.transport.abort()
             return
-        task = asyncio.ensure_future(self._serve(context, reader, writer))
-        self._connections[task] = writer.transport
+        idle_timeout_s = self._options.idle_timeout_ms / 1000
+        connection = Connection(self._application, reader, writer, idle_timeout_s)
+        task = asyncio.ensure_future(connection.run(self._config, context))
+        self._connections[task] = connection
         task.add_done_callback(self._connections.pop)
-
-    async def _serve(
-        self, context: WorkerContext, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        async def application(
-            scope: AsgiMessage, receive: Receive, send: Send, *_threads: object
-        ) -> None:
-            await self._application.serve(scope, receive, send, writer.transport.abort)
-
-        loop = asyncio.get_running_loop()
-        try:
-            await TCPServer(cast(Any, application), loop, self._config, context, {}, reader, writer)
-        except Exception as error:
-            logger.debug("control plane connection broke", error=repr(error))
-            writer.transport.abort()
 
     async def _stop(self, context: WorkerContext) -> None:
         """Idle connections end at once, calls in flight within the grace; the rest is cut."""
         await context.terminated.set()
+        for connection in self._connections.values():
+            connection.stop()
         try:
             if self._connections:
                 grace_s = self._options.stop_grace_ms / 1000
                 await asyncio.wait(list(self._connections), timeout=grace_s)
         finally:
             left = list(self._connections.items())
-            for task, transport in left:
-                transport.abort()
+            for task, connection in left:
+                connection.abort()
                 task.cancel()
         if left:
             await asyncio.wait([task for task, _ in left], timeout=ABORT_WAIT_S)
@@ -173,7 +156,6 @@ def server_config(options: ControlPlaneOptions) -> Config:
     config.include_date_header = False
     config.keep_alive_max_requests = 2**62
     config.h2_max_concurrent_streams = options.concurrent_calls_max
-    cast(Any, config).keep_alive_timeout = options.idle_timeout_ms / 1000
     return config
 
 
