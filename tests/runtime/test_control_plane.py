@@ -24,6 +24,7 @@ from restate_node.runtime.real.control_plane_methods import GrpcMethod, GrpcStre
 from restate_node.runtime.real.front_address import AddressUnusable
 from restate_node.types.grpc_status import GrpcError, StatusCode
 from restate_node.wire.pb import cluster_ctrl_pb2, common_pb2, node_ctl_svc_pb2
+from restate_node.wire.pb.node_ctl_svc_pb2_grpc import NodeCtlSvcStub
 
 NODE = "restate.node_ctl_svc.NodeCtlSvc"
 CLUSTER = "restate.cluster_ctrl.ClusterCtrlSvc"
@@ -241,8 +242,9 @@ async def failure(call: Any) -> grpc.aio.AioRpcError:
 
 
 async def test_a_grpc_client_is_answered(node: Node) -> None:
-    """Goal: nodes call each other with grpcio. Method: its client, uncompressed."""
-    answer = node_ctl_svc_pb2.IdentResponse.FromString(await node.call(IDENT))
+    """Goal: nodes call each other with grpcio. Method: our stub on its channel."""
+    async with grpc.aio.insecure_channel(f"unix:{node.path}") as channel:
+        answer = await NodeCtlSvcStub(channel).GetIdent(Empty(), timeout=10)
     assert (answer.status, answer.cluster_name) == (common_pb2.ALIVE, "test")
 
 
