@@ -1,7 +1,7 @@
 """One store group on its way to a write quorum, in waves.
 
-A group goes to every node that may take it, at once; the fastest write quorum decides. Who is not
-in time is left out of the next wave for a while, and a nodeset that cannot form a write
+A group goes to every node that may take it, at once; the fastest write quorum decides. Who does
+not answer in time is left out of the next waves for a while, and a nodeset that cannot form a write
 quorum any more ends the loglet rather than the patience of the caller.
 
     start ──> wave 1: Store to N1 N2 N3                        replication 2 of {N1 N2 N3}

@@ -65,7 +65,10 @@ def holes(spans: Iterable[Span], window: Span) -> list[Span]:
 
 
 def digest(spans: Iterable[Span], window: Span, trim_point: LogletOffset) -> list[DigestEntry]:
-    """What of the window is here, as a digest says it (inclusive ends)."""
+    """What of the window is here, as a digest says it (inclusive ends).
+
+    The spans MUST be durable: a repair relies on a digest as on an OK.
+    """
     entries: list[DigestEntry] = []
     trimmed = LogletOffset(min(trim_point, window.tail - 1))
     if trimmed >= window.first:
