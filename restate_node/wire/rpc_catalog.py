@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
+from restate_node.types import gossip, metadata
 from restate_node.types import log_messages as log
-from restate_node.types import metadata
 from restate_node.types.fabric import Swimlane
 
 encode = msgspec.msgpack.Encoder().encode
@@ -51,6 +51,8 @@ def _row(
 
 METHODS: tuple[Method, ...] = (
     _row(10, metadata.GetMetadata, metadata.MetadataObject, Swimlane.GENERAL),
+    _row(30, gossip.Gossip, None, Swimlane.GOSSIP),
+    _row(31, gossip.AskGossip, gossip.Gossip, Swimlane.GOSSIP),
     _row(40, log.Store, log.LogletHeader, Swimlane.APPEND),
     _row(41, log.Release, None, Swimlane.APPEND),
     _row(42, log.Seal, log.LogletHeader, Swimlane.GENERAL),
