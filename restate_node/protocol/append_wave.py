@@ -41,12 +41,14 @@ pause (both adaptive), and calls `Sequencer.committed` or `Sequencer.seal` at th
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from enum import Enum
+from random import Random
 from typing import TypeAlias
 
-from restate_node.protocol.quorum_rule import QuorumRule
+from restate_node.protocol.quorum import NodesetChecker
+from restate_node.protocol.spread import NoSpread, SpreadChoice, choose_spread
 from restate_node.types.ids import PlainNodeId
 from restate_node.types.log_messages import Status
 
@@ -104,7 +106,7 @@ class Graylist:
     def __init__(self, penalty_ms: int) -> None:
         self._penalty_ms = penalty_ms
         self._forgiven_at_ms: dict[PlainNodeId, int] = {}
-        self.dead: Set[PlainNodeId] = frozenset()
+        self.dead: frozenset[PlainNodeId] = frozenset()
         """Set by the driver from the failure detector."""
         self.sealed: set[PlainNodeId] = set()
 
@@ -117,9 +119,12 @@ class Graylist:
         if self._forgiven_at_ms:
             self._forgiven_at_ms.pop(node, None)
 
-    def avoids(self, node: PlainNodeId, now_ms: int) -> bool:
-        """Better without it, if it can be done without."""
-        return node in self.dead or self._forgiven_at_ms.get(node, now_ms) > now_ms
+    def avoided(self, now_ms: int) -> Set[PlainNodeId]:
+        """Better without these, if it can be done without."""
+        if not self._forgiven_at_ms:
+            return self.dead
+        punished = {node for node, until in self._forgiven_at_ms.items() if until > now_ms}
+        return punished | self.dead
 
 
 class WavePhase(Enum):
@@ -140,7 +145,7 @@ class AppendWave:
         "_back_off_ms",
         "_graylist",
         "_quorum",
-        "_spread",
+        "_random",
         "_waiting",
         "committed",
         "phase",
@@ -149,14 +154,14 @@ class AppendWave:
 
     def __init__(
         self,
-        quorum: QuorumRule,
-        spread: Sequence[PlainNodeId],
+        quorum: NodesetChecker,
+        random: Random,
         graylist: Graylist,
         back_off_ms: int,
     ) -> None:
-        """`spread`: the nodeset's writable members, in the order in which to send."""
+        """A group that was not sent to anyone yet; `back_off_ms`: the pause between waves."""
         self._quorum = quorum
-        self._spread = spread
+        self._random = random
         self._graylist = graylist
         self._back_off_ms = back_off_ms
         self._waiting: set[PlainNodeId] = set()
@@ -168,13 +173,13 @@ class AppendWave:
         """Start the first wave, or the next one when its pause is over."""
         if self.phase is WavePhase.ENDED:
             return []
-        targets = self._targets(now_ms)
-        if targets is None:
-            return self._give_up()
+        choice = self._choose(now_ms)
+        if isinstance(choice, NoSpread):
+            return self._give_up(choice.reason)
         self.phase = WavePhase.WAITING
         self.waves += 1
-        self._waiting.update(targets)
-        return [SendStore(node) for node in targets]
+        self._waiting.update(choice.nodes)
+        return [SendStore(node) for node in choice.nodes]
 
     def replied(self, node: PlainNodeId, status: Status, now_ms: int) -> list[WaveEffect]:
         """The node answered, to whichever wave."""
@@ -226,38 +231,24 @@ class AppendWave:
         self.phase = WavePhase.BACKING_OFF
         return [NextWaveAfter(self._back_off_ms)]
 
-    def _targets(self, now_ms: int) -> list[PlainNodeId] | None:
-        """Whom to send to: without the graylisted unless it takes them; None if all are too few."""
-        open_nodes = [node for node in self._spread if self._may_take(node)]
-        preferred = [node for node in open_nodes if not self._graylist.avoids(node, now_ms)]
-        if self._suffices(preferred):
-            return preferred
+    def _choose(self, now_ms: int) -> SpreadChoice:
+        """Whom to send to; who has a store out counts as if it held the group."""
+        unusable: Set[PlainNodeId] = self._graylist.sealed
         if self.waves >= DEAD_WAVES_MAX:
-            open_nodes = [node for node in open_nodes if node not in self._graylist.dead]
-        return open_nodes if self._suffices(open_nodes) else None
-
-    def _suffices(self, targets: Sequence[PlainNodeId]) -> bool:
-        return self._quorum.write_quorum(self.committed.union(targets, self._waiting))
-
-    def _may_take(self, node: PlainNodeId) -> bool:
-        taken = node in self.committed or node in self._waiting
-        return not taken and node not in self._graylist.sealed
+            unusable = unusable | self._graylist.dead
+        return choose_spread(
+            self._quorum,
+            self._random,
+            self._graylist.avoided(now_ms),
+            unusable,
+            self.committed | self._waiting,
+        )
 
     def _is_sealed(self) -> bool:
-        return self._quorum.f_majority(self._graylist.sealed)
+        return self._quorum.f_majority(self._graylist.sealed).passed
 
-    def _give_up(self) -> list[WaveEffect]:
-        if self._is_sealed():
-            return self._end(SealedByMajority())
-        writable = ", ".join(f"N{node}" for node in self._spread) or "none"
-        unusable = sorted(self._graylist.sealed.union(self._graylist.dead))
-        without = ", ".join(f"N{node}" for node in unusable) or "none"
-        return self._end(
-            Reconfigure(
-                f"no write quorum among the writable nodes {writable} without the sealed or dead "
-                f"{without}; extend the chain with another nodeset"
-            )
-        )
+    def _give_up(self, reason: str) -> list[WaveEffect]:
+        return self._end(SealedByMajority() if self._is_sealed() else Reconfigure(reason))
 
     def _end(self, effect: WaveEffect) -> list[WaveEffect]:
         self.phase = WavePhase.ENDED

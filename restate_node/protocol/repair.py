@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
-from restate_node.protocol.quorum_rule import QuorumRule
+from restate_node.protocol.quorum import NodesetChecker
 from restate_node.types.ids import PlainNodeId
 from restate_node.types.log_messages import DigestEntry, RecordStatus
 from restate_node.types.offsets import LogletOffset
@@ -78,7 +78,7 @@ Digests: TypeAlias = Mapping[PlainNodeId, Sequence[DigestEntry]]
 class RepairScope:
     """Who takes part."""
 
-    quorum: QuorumRule
+    quorum: NodesetChecker
     readable: tuple[PlainNodeId, ...]
     """All who were asked for a digest, in the order in which to read."""
     writable: tuple[PlainNodeId, ...]
@@ -153,7 +153,7 @@ def _targets(
 
 
 def _without_needless(
-    quorum: QuorumRule, holders: set[PlainNodeId], chosen: list[PlainNodeId]
+    quorum: NodesetChecker, holders: set[PlainNodeId], chosen: list[PlainNodeId]
 ) -> tuple[PlainNodeId, ...]:
     """Drop nodes that do not help, such as a second one of the same zone."""
     needed = list(chosen)

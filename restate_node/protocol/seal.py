@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from restate_node.protocol.quorum_rule import QuorumRule
+from restate_node.protocol.quorum import NodesetChecker
 from restate_node.types.ids import PlainNodeId
 from restate_node.types.log_messages import LogletHeader
 from restate_node.types.offsets import OLDEST_OFFSET, LogletOffset
@@ -54,7 +54,7 @@ class SealTally:
 
     __slots__ = ("_failed", "_known_global_tail", "_max_local_tail", "_nodes", "_quorum", "_sealed")
 
-    def __init__(self, quorum: QuorumRule, nodes: Iterable[PlainNodeId]) -> None:
+    def __init__(self, quorum: NodesetChecker, nodes: Iterable[PlainNodeId]) -> None:
         """`nodes`: the effective members of the nodeset, all of which are asked."""
         self._quorum = quorum
         self._nodes = frozenset(nodes)
@@ -81,9 +81,9 @@ class SealTally:
 
     def progress(self) -> SealProgress:
         """Where the seal stands; ask at once, a nodeset may be hopeless from the start."""
-        if self._quorum.f_majority(self._sealed):
+        if self._quorum.f_majority(self._sealed).passed:
             return SealDone(self._max_local_tail, self._known_global_tail)
-        if self._quorum.f_majority(self._nodes - self._failed.keys()):
+        if self._quorum.f_majority(self._nodes - self._failed.keys()).passed:
             return Sealing()
         failures = ", ".join(f"N{node} {self._failed[node]}" for node in sorted(self._failed))
         return SealImpossible(

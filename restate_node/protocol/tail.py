@@ -36,7 +36,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from restate_node.protocol.quorum_rule import QuorumRule
+from restate_node.protocol.quorum import NodesetChecker
 from restate_node.types.ids import PlainNodeId
 from restate_node.types.log_messages import LogletHeader, LogletInfo
 from restate_node.types.offsets import OLDEST_OFFSET, LogletOffset
@@ -89,7 +89,7 @@ class TailTally:
 
     __slots__ = ("_all_provisioning", "_headers", "_quorum", "trim_point")
 
-    def __init__(self, quorum: QuorumRule, all_provisioning: bool = False) -> None:
+    def __init__(self, quorum: NodesetChecker, all_provisioning: bool = False) -> None:
         """`all_provisioning`: no member of the nodeset was ever written to."""
         self._quorum = quorum
         self._all_provisioning = all_provisioning
@@ -112,9 +112,9 @@ class TailTally:
         if self._all_provisioning:
             return Open(OLDEST_OFFSET)
         sealed = {node for node, header in self._headers.items() if header.sealed}
-        if self._quorum.f_majority(sealed):
+        if self._quorum.f_majority(sealed).passed:
             return self._sealed_tail(sealed)
-        if not self._quorum.f_majority(self._headers.keys()):
+        if not self._quorum.f_majority(self._headers.keys()).passed:
             return Undecided()
         return SealFirst() if sealed else self._open_tail()
 

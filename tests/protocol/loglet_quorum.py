@@ -1,38 +1,39 @@
-"""Counting quorums and headers, shared by the tests of the loglet's procedures."""
+"""Nodesets and headers, shared by the tests of the loglet's procedures."""
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
-
-from restate_node.types.ids import PlainNodeId
+from restate_node.protocol.quorum import NodesetChecker
+from restate_node.types.ids import GenerationalNodeId, PlainNodeId, Version
 from restate_node.types.log_messages import LogletHeader, LogletInfo, Status
+from restate_node.types.nodes import Node, NodeLocation, NodesConfiguration, Role, StorageState
 from restate_node.types.offsets import LogletOffset
+from restate_node.types.replication import ReplicationProperty
 
 
-@dataclass(frozen=True)
-class Copies:
-    """Plain counting over a nodeset of `size`."""
-
-    size: int
-    replication: int
-
-    def write_quorum(self, nodes: Set[PlainNodeId], /) -> bool:
-        return len(nodes) >= self.replication
-
-    def f_majority(self, nodes: Set[PlainNodeId], /) -> bool:
-        return len(nodes) >= self.size - self.replication + 1
+def copies(size: int, replication: int, writable: int | None = None) -> NodesetChecker:
+    """Nodes 1 to `size` without locations; of them the first `writable` take stores."""
+    last = size if writable is None else writable
+    states = [
+        StorageState.READ_WRITE if number <= last else StorageState.GONE
+        for number in range(1, size + 1)
+    ]
+    return _checker([""] * size, states, str(replication))
 
 
-@dataclass(frozen=True)
-class TwoZones:
-    """Two copies in two zones; odd nodes are in one, even nodes in the other."""
+def two_zones() -> NodesetChecker:
+    """Two copies in two zones; nodes 1 and 3 are in one, 2 and 4 in the other."""
+    zones = ["r.a", "r.b", "r.a", "r.b"]
+    return _checker(zones, [StorageState.READ_WRITE] * 4, "{node: 2, zone: 2}")
 
-    def write_quorum(self, nodes: Set[PlainNodeId], /) -> bool:
-        return len({node % 2 for node in nodes}) == 2
 
-    def f_majority(self, nodes: Set[PlainNodeId], /) -> bool:
-        return {1, 3} <= nodes or {2, 4} <= nodes
+def _checker(locations: list[str], states: list[StorageState], replication: str) -> NodesetChecker:
+    nodes: dict[PlainNodeId, Node] = {}
+    for number, (location, state) in enumerate(zip(locations, states, strict=True), start=1):
+        life = GenerationalNodeId(PlainNodeId(number), 1)
+        place = NodeLocation.parse(location)
+        nodes[life.id] = Node(f"n{number}", life, "", frozenset((Role.LOG_SERVER,)), state, place)
+    configuration = NodesConfiguration(Version(1), "test", nodes)
+    return NodesetChecker(nodes, configuration, ReplicationProperty.parse(replication))
 
 
 def header(local: int, known: int = 1, sealed: bool = False) -> LogletHeader:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
+from random import Random
 
 import pytest
+from loglet_quorum import copies
 
 from restate_node.protocol.append_wave import (
     DEAD_WAVES_MAX,
@@ -26,20 +26,6 @@ PENALTY_MS = 1000
 BACK_OFF = NextWaveAfter(250)
 
 
-@dataclass(frozen=True)
-class Copies:
-    """Plain counting over a nodeset of `size`."""
-
-    size: int
-    replication: int
-
-    def write_quorum(self, nodes: Set[PlainNodeId], /) -> bool:
-        return len(nodes) >= self.replication
-
-    def f_majority(self, nodes: Set[PlainNodeId], /) -> bool:
-        return len(nodes) >= self.size - self.replication + 1
-
-
 def node(number: int) -> PlainNodeId:
     return PlainNodeId(number)
 
@@ -49,10 +35,13 @@ def sends(*numbers: int) -> list[WaveEffect]:
 
 
 def wave(size: int = 3, replication: int = 2, graylist: Graylist | None = None) -> AppendWave:
-    spread = [node(number + 1) for number in range(size)]
-    return AppendWave(
-        Copies(size, replication), spread, graylist or Graylist(PENALTY_MS), BACK_OFF.milliseconds
-    )
+    quorum = copies(size, replication)
+    return AppendWave(quorum, Random(1), graylist or Graylist(PENALTY_MS), BACK_OFF.milliseconds)
+
+
+def targets(effects: list[WaveEffect]) -> list[WaveEffect]:
+    """The same effects in order of node: the spread is shuffled."""
+    return sorted(effects, key=str)
 
 
 OK, SEALED, SEALING = Status.OK, Status.SEALED, Status.SEALING
@@ -82,7 +71,7 @@ def test_first_wave(
 ) -> None:
     """Goal: what each answer means. Method: replication 2 of 3, replies, the last effect."""
     one = wave()
-    assert one.next_wave(0) == sends(1, 2, 3)
+    assert targets(one.next_wave(0)) == sends(1, 2, 3)
     *before, (last, status) = replies
     for number, early in before:
         assert one.replied(node(number), early, 0) == []
@@ -112,9 +101,9 @@ def test_a_time_out_leads_to_a_wave_without_the_silent_ones() -> None:
         one.replied(node(number), BOUNDS, 0)
     assert one.replied(node(4), OK, 0) == []
     assert one.timed_out(10) == [BACK_OFF]
-    assert one.next_wave(260) == sends(1, 2)
-    assert wave(size=4, graylist=graylist).next_wave(260) == sends(1, 2, 4)
-    assert wave(size=4, graylist=graylist).next_wave(10 + PENALTY_MS) == sends(1, 2, 3, 4)
+    assert targets(one.next_wave(260)) == sends(1, 2)
+    assert targets(wave(size=4, graylist=graylist).next_wave(260)) == sends(1, 2, 4)
+    assert targets(wave(size=4, graylist=graylist).next_wave(10 + PENALTY_MS)) == sends(1, 2, 3, 4)
 
 
 def test_the_graylist_yields_when_it_must() -> None:
@@ -123,7 +112,7 @@ def test_the_graylist_yields_when_it_must() -> None:
     one.next_wave(0)
     assert one.failed(node(1), 0) == []
     assert one.failed(node(2), 0) == [BACK_OFF]
-    assert one.next_wave(250) == sends(1, 2), "N3 still has its store of the first wave"
+    assert targets(one.next_wave(250)) == sends(1, 2), "N3 still has its store of the first wave"
     assert one.replied(node(3), OK, 300) == []
     assert one.replied(node(2), OK, 300) == [Committed()]
 
@@ -134,9 +123,9 @@ def test_an_answer_ends_the_penalty() -> None:
     one = wave(graylist=graylist)
     one.next_wave(0)
     one.failed(node(1), 0)
-    assert wave(graylist=graylist).next_wave(1) == sends(2, 3)
+    assert targets(wave(graylist=graylist).next_wave(1)) == sends(2, 3)
     one.replied(node(1), OK, 1)
-    assert wave(graylist=graylist).next_wave(1) == sends(1, 2, 3)
+    assert targets(wave(graylist=graylist).next_wave(1)) == sends(1, 2, 3)
 
 
 def test_an_answer_during_the_pause_counts() -> None:
@@ -176,8 +165,7 @@ def test_sealed_nodes_are_known_to_all_groups() -> None:
 
 def test_too_few_writable_nodes_reconfigure() -> None:
     """Goal: a hopeless nodeset ends the loglet. Method: replication 3 of 5 with two writable."""
-    spread = [node(1), node(2)]
-    one = AppendWave(Copies(5, 3), spread, Graylist(PENALTY_MS), 250)
+    one = AppendWave(copies(5, 3, writable=2), Random(1), Graylist(PENALTY_MS), 250)
     [effect] = one.next_wave(0)
     assert isinstance(effect, Reconfigure)
     assert "N1, N2" in effect.reason
@@ -195,11 +183,11 @@ def test_dead_nodes_are_given_up_after_some_waves() -> None:
         assert one.timed_out(number) == [BACK_OFF]
     [effect] = one.next_wave(9)
     assert isinstance(effect, Reconfigure)
-    assert "N2" in effect.reason
+    assert "N1, N3" in effect.reason
 
 
 def test_dead_nodes_are_left_out() -> None:
     """Goal: no store to the dead without need. Method: one of three is dead."""
     graylist = Graylist(PENALTY_MS)
     graylist.dead = frozenset((node(2),))
-    assert wave(graylist=graylist).next_wave(0) == sends(1, 3)
+    assert targets(wave(graylist=graylist).next_wave(0)) == sends(1, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from loglet_quorum import Copies, TwoZones
+from loglet_quorum import copies, two_zones
 
 from restate_node.protocol.repair import (
     DataUnavailable,
@@ -41,7 +41,7 @@ def plan(scope: RepairScope, told: Told, first: int = 3, tail: int = 9) -> Repai
     return plan_repair(scope, digests, LogletOffset(first), LogletOffset(tail))
 
 
-THREE = RepairScope(Copies(3, 2), nodes(1, 2, 3), nodes(1, 2, 3))
+THREE = RepairScope(copies(3, 2), nodes(1, 2, 3), nodes(1, 2, 3))
 
 # Digests of [3, 9), inclusive ends, and the steps.
 CASES: list[tuple[str, Told, list[RepairStep]]] = [
@@ -82,13 +82,13 @@ def test_nobody_has_it() -> None:
 
 def test_too_few_writable_nodes() -> None:
     """Goal: no plan that cannot reach a write quorum. Method: only the holder can be written."""
-    scope = RepairScope(Copies(3, 2), nodes(1, 2, 3), nodes(1))
+    scope = RepairScope(copies(3, 2), nodes(1, 2, 3), nodes(1))
     told: Told = {1: [(3, 8, EXISTS)], 2: []}
     assert plan(scope, told) == TooFewTargets(LogletOffset(3), LogletOffset(9))
 
 
 def test_targets_serve_the_spread() -> None:
     """Goal: copies go where they are missing. Method: the holder's zone is preferred but no use."""
-    scope = RepairScope(TwoZones(), nodes(1, 2, 3, 4), nodes(3, 1, 4, 2))
+    scope = RepairScope(two_zones(), nodes(1, 2, 3, 4), nodes(3, 1, 4, 2))
     told: Told = {1: [(3, 8, EXISTS)], 2: [], 3: [], 4: []}
     assert plan(scope, told) == RepairPlan((step(3, 9, (1,), (4,)),))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
-from loglet_quorum import Copies, TwoZones, header, info
+from loglet_quorum import copies, header, info, two_zones
 
 from restate_node.protocol.tail import (
     NeedsRepair,
@@ -58,7 +58,7 @@ CASES: list[tuple[str, list[LogletInfo], TailDecision]] = [
 def test_cases(name: str, answers: list[LogletInfo], expected: TailDecision) -> None:
     """Goal: the table of the module. Method: the answers in every order; the last word counts."""
     for order in permutations(answers):
-        tally = TailTally(Copies(3, 2))
+        tally = TailTally(copies(3, 2))
         for number, answer in enumerate(order, start=1):
             tally.add(PlainNodeId(number), answer)
         assert tally.decide() == expected
@@ -66,7 +66,7 @@ def test_cases(name: str, answers: list[LogletInfo], expected: TailDecision) -> 
 
 def test_repair_needs_a_write_quorum_of_answers() -> None:
     """Goal: no repair that cannot end. Method: replication 3 of 4, so two are an f-majority."""
-    tally = TailTally(Copies(4, 3))
+    tally = TailTally(copies(4, 3))
     tally.add(PlainNodeId(1), info(5, 1, SEALED))
     assert tally.add(PlainNodeId(2), info(3, 1, SEALED)) == Undecided()
     assert tally.add(PlainNodeId(3), info(1)) == NeedsRepair(at(1), at(5))
@@ -74,7 +74,7 @@ def test_repair_needs_a_write_quorum_of_answers() -> None:
 
 def test_copies_must_be_spread_over_zones() -> None:
     """Goal: the rule decides, not a count. Method: copies in two zones, two answers from one."""
-    tally = TailTally(TwoZones())
+    tally = TailTally(two_zones())
     tally.add(PlainNodeId(1), info(5))
     assert tally.add(PlainNodeId(3), info(5)) == WaitFor(at(5))
     assert tally.add(PlainNodeId(2), info(5)) == Open(at(5))
@@ -82,7 +82,7 @@ def test_copies_must_be_spread_over_zones() -> None:
 
 def test_a_later_answer_replaces_the_former() -> None:
     """Goal: waiting for stores ends. Method: the slow node reaches the tail."""
-    tally = TailTally(Copies(3, 2))
+    tally = TailTally(copies(3, 2))
     tally.add(PlainNodeId(1), info(5))
     assert tally.add(PlainNodeId(2), info(3)) == WaitFor(at(5))
     assert tally.update(PlainNodeId(2), header(5)) == Open(at(5))
@@ -90,12 +90,12 @@ def test_a_later_answer_replaces_the_former() -> None:
 
 def test_a_nodeset_that_was_never_written_is_empty() -> None:
     """Goal: a new cluster starts. Method: all members are provisioning, no answer at all."""
-    assert TailTally(Copies(3, 2), all_provisioning=True).decide() == Open(at(1))
+    assert TailTally(copies(3, 2), all_provisioning=True).decide() == Open(at(1))
 
 
 def test_the_trim_point_is_collected() -> None:
     """Goal: the loglet's trim point is the highest. Method: two answers."""
-    tally = TailTally(Copies(3, 2))
+    tally = TailTally(copies(3, 2))
     tally.add(PlainNodeId(1), info(5, trim_point=3))
     tally.add(PlainNodeId(2), info(5, trim_point=2))
     assert tally.trim_point == 3
