@@ -140,12 +140,12 @@ class Trimmed(_Message, frozen=True):
 
 
 class WaitForTail(_Message, frozen=True):
-    """Answered with a LogletHeader when the local or global tail reaches `offset`, or the loglet is
-    sealed.
-    """
+    """Answered with a LogletHeader when the tail reaches `offset`, or the loglet is sealed."""
 
     loglet: LogletId
     offset: LogletOffset
+    committed: bool = False
+    """Wait for the global tail (a reader) instead of the local or the global one (find-tail)."""
 
 
 class GetDigest(_Message, frozen=True):

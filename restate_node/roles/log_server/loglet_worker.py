@@ -52,7 +52,7 @@ READ_BYTES_MAX: Final = 8 * 1024 * 1024
 """Whatever a reader asks for, one answer is no larger (save for a single larger run)."""
 
 
-Waited = TypeVar("Waited", LogletOffset, Status)
+Waited = TypeVar("Waited", LogletOffset, Status, WaitForTail)
 
 
 class LogletWorker:
@@ -62,7 +62,7 @@ class LogletWorker:
         self.state = state
         self._store = store
         self._writer = writer
-        self._tail_waiters: list[tuple[LogletOffset, Reply]] = []
+        self._tail_waiters: list[tuple[WaitForTail, Reply]] = []
         self._in_flight_waiters: list[tuple[LogletOffset, Reply]] = []
         self._seal_waiters: list[tuple[Status, Reply]] = []
 
@@ -150,7 +150,7 @@ class LogletWorker:
 
     def wait_for_tail(self, request: WaitForTail, reply: Reply) -> None:
         """Answered when the tail is reached or the loglet is sealed."""
-        self._wait(self._tail_waiters, (request.offset, reply), reply)
+        self._wait(self._tail_waiters, (request, reply), reply)
         self._wake_tail_waiters()
 
     def records(self, request: GetRecords) -> Records:
@@ -230,14 +230,15 @@ class LogletWorker:
     def _wake_tail_waiters(self) -> None:
         if not self._tail_waiters:
             return
-        tail = max(self.state.local_tail, self.state.known_global_tail)
-        still: list[tuple[LogletOffset, Reply]] = []
+        committed = self.state.known_global_tail
+        tail = max(self.state.local_tail, committed)
+        still: list[tuple[WaitForTail, Reply]] = []
         ready: list[Reply] = []
-        for offset, reply in self._tail_waiters:
-            if offset <= tail or self.state.sealed:
+        for wait, reply in self._tail_waiters:
+            if wait.offset <= (committed if wait.committed else tail) or self.state.sealed:
                 ready.append(reply)
             else:
-                still.append((offset, reply))
+                still.append((wait, reply))
         self._tail_waiters = still
         for reply in ready:
             reply(self.state.header())
