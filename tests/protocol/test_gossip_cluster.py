@@ -100,6 +100,28 @@ def test_paused_node_whose_mail_was_lost_accuses_nobody(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_silence_just_before_a_pause_is_forgiven(seed: int) -> None:
+    """Goal: a silence that was nearly too long does not become a verdict because of the pause.
+
+    Method: cut node 1 off for eight ticks, pause it with all mail lost, resume with the link whole.
+    """
+    cluster = settled(3, seed)
+    cluster.lose = lambda source, target: 1 in (source, target)
+    cluster.run(850)
+    assert cluster.state(1, 2) is cluster.state(1, 3) is NodeState.ALIVE
+    cluster.processes[1].paused = True
+    cluster.run(4000)
+    cluster.lose = lambda source, target: False
+    cluster.processes[1].mail.clear()
+    cluster.processes[1].paused = False
+
+    def nobody_is_accused() -> None:
+        assert {cluster.state(1, 2), cluster.state(1, 3)} == {NodeState.ALIVE}
+
+    cluster.run(2000, nobody_is_accused)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_stuttering_node_still_notices_a_death(seed: int) -> None:
     """Goal: a node that is always late accuses no living peer, yet finds a dead one in time.
 
@@ -214,7 +236,7 @@ def test_clock_jumps_kill_nobody(jump_ms: int) -> None:
 
 
 def test_leaving_node_is_known_at_once_and_dead_later() -> None:
-    """Goal: others need no threshold to move work off a node that leaves. Method: enter the phase."""
+    """Goal: others need no threshold to move work off a leaving node. Method: enter the phase."""
     cluster = settled(5, 3)
     process = cluster.processes[4]
     effects = process.detector.enter(Phase.FAILING_OVER, cluster.now_s(), cluster.unix_ms())
