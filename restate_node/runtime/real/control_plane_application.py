@@ -8,9 +8,10 @@
 A role that is not running has no rows in the table, so its methods are UNIMPLEMENTED, and
 `restatectl` moves on to the next node instead of failing to parse an HTML page.
 
-An answer is never sent before the request's body has arrived in full: hypercorn forgets a stream
-once it is answered, and a late DATA frame would cost the whole connection. The wait is limited in
-time and bytes; a client that exceeds them loses its connection.
+An answer never ends before the request's body has arrived in full: hypercorn queues a few parts of
+a body and stops reading the connection while that queue is full, so a call that nobody reads any
+more would block the calls beside it for ever. The wait is limited in time and bytes; a client that
+exceeds them loses its connection.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ Send: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
 
 GRPC_CONTENT_TYPE = b"application/grpc"
 TEXT = "text/plain; charset=utf-8"
+PAGE_TIMEOUT_S = 10.0
 
 
 class Application:
@@ -90,7 +92,8 @@ class Application:
         if http_method not in ("GET", "HEAD"):
             return Page(405, TEXT, b"use GET\n")
         try:
-            return await handler()
+            async with asyncio.timeout(PAGE_TIMEOUT_S):
+                return await handler()
         except Exception as error:
             logger.error("control plane page failed", path=path, error=repr(error))
             return Page(500, TEXT, b"internal error: see the log of this node\n")
