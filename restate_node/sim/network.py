@@ -336,7 +336,7 @@ class SimTransport:
         return side
 
     async def _handshake(self, address: str, lane: Swimlane) -> None:
-        """Knock until somebody answers, or raise Unreachable. Cancellation leaves nothing behind."""
+        """Knock until somebody answers, or raise Unreachable. Cancellation-safe."""
         network = self._network
         deadline = network.now() + network.options.connect_seconds_max
         while True:
