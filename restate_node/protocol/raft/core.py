@@ -33,7 +33,7 @@ Driven by the metadata server's service; tested by transcripts and by random clu
 
 from __future__ import annotations
 
-import random
+from random import Random
 from typing import assert_never
 
 from restate_node.protocol.raft.candidate import Candidate, answer
@@ -100,7 +100,7 @@ class RaftCore:
         me: PlainNodeId,
         storage_id: int,
         options: RaftOptions,
-        rng: random.Random,
+        rng: Random,
         restored: RestoredState,
     ) -> None:
         """Continue from the disk. `storage_id` is when this node's storage was created."""

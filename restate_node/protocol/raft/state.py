@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
+from random import Random
 
 from restate_node.protocol.raft.log import RaftLog
 from restate_node.protocol.raft.options import RaftOptions
@@ -41,7 +41,7 @@ class RaftState:
         me: PlainNodeId,
         storage_id: int,
         options: RaftOptions,
-        rng: random.Random,
+        rng: Random,
         hard_state: HardState,
         log: RaftLog,
     ) -> None:
