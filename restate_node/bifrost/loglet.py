@@ -64,8 +64,11 @@ class Loglet(Protocol):
         """What is known here of the committed tail, without asking anybody. Only moves forward."""
         ...
 
-    def append(self, batch: RecordBatch, on_appended: OnAppended) -> None:
-        """Order and replicate; the callback comes exactly once, later."""
+    def append(self, batch: RecordBatch, on_appended: OnAppended) -> bool:
+        """Order and replicate; the callback comes exactly once, later.
+
+        False when the window is full: nothing happened, come again after an acknowledgement.
+        """
         ...
 
     async def find_tail(self) -> LogletTail:

@@ -63,6 +63,9 @@ METHODS: tuple[Method, ...] = (
     _row(47, log.GetDigest, log.Digest, Swimlane.GENERAL),
     _row(60, log.Append, log.Appended, Swimlane.APPEND),
     _row(61, log.GetSequencerState, log.SequencerState, Swimlane.GENERAL),
+    _row(70, processors.GetNodeState, processors.NodeState, Swimlane.GENERAL),
+    _row(71, processors.ControlProcessors, processors.ControlAccepted, Swimlane.GENERAL),
+    _row(72, processors.PatchState, processors.Proposed, Swimlane.INGRESS),
 )
 
 _BY_NUMBER = {method.number: method for method in METHODS}

@@ -59,15 +59,17 @@ class LocalSequencer:
         """What a sealed sequencer answers: SEALED, or RECONFIGURE when its nodeset failed it."""
         return self._end
 
-    def append(self, batch: RecordBatch, on_appended: OnAppended) -> None:
+    def append(self, batch: RecordBatch, on_appended: OnAppended) -> bool:
         """See `Loglet.append`; batches are stored in the order of the calls."""
         refused = self._sequencer.submit(batch, on_appended)
-        if refused is not None:
-            status = self._end if refused.status is AppendStatus.SEALED else refused.status
-            self._context.loop.call_soon(on_appended, AppendResult(status))
-        elif not self._pump_scheduled:
-            self._pump_scheduled = True
-            self._context.loop.call_soon(self._pump)
+        if refused is None:
+            self._schedule_pump()
+            return True
+        if refused.status is AppendStatus.OVERLOADED:
+            return False
+        status = self._end if refused.status is AppendStatus.SEALED else refused.status
+        self._context.loop.call_soon(on_appended, AppendResult(status))
+        return True
 
     def seal(self, status: AppendStatus = AppendStatus.SEALED) -> None:
         """Stop for good: who waits is told that the records may or may not be there."""
@@ -87,6 +89,11 @@ class LocalSequencer:
         self._context.graylist.dead = dead
 
     # ------------------------------------------------------------ groups
+
+    def _schedule_pump(self) -> None:
+        if not self._pump_scheduled:
+            self._pump_scheduled = True
+            self._context.loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         self._pump_scheduled = False

@@ -91,10 +91,9 @@ class ReplicatedLoglet:
 
     # ------------------------------------------------------------ append
 
-    def append(self, batch: RecordBatch, on_appended: OnAppended) -> None:
+    def append(self, batch: RecordBatch, on_appended: OnAppended) -> bool:
         if self._sequencer is not None:
-            self._sequencer.append(batch, on_appended)
-            return
+            return self._sequencer.append(batch, on_appended)
         loglet = self.id
         log, segment = loglet_log(loglet), loglet_segment(loglet)
         request = Append(log, segment, loglet, batch.count, batch.body)
@@ -104,6 +103,7 @@ class ReplicatedLoglet:
             lambda reply: self._appended(reply, on_appended),
             timeout_s=APPEND_TIMEOUT_S,
         )
+        return True
 
     def _appended(self, reply: msgspec.Struct | RpcFailure, on_appended: OnAppended) -> None:
         match reply:

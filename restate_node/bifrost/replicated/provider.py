@@ -108,8 +108,8 @@ class ReplicatedProvider:
             reply(Appended(AppendStatus.NOT_SEQUENCER, _NOWHERE, OLDEST_OFFSET))
         elif not check(batch):
             reply(Appended(AppendStatus.MALFORMED, _NOWHERE, OLDEST_OFFSET))
-        else:
-            sequencer.append(batch, lambda result: reply(_appended(sequencer, result)))
+        elif not sequencer.append(batch, lambda result: reply(_appended(sequencer, result))):
+            reply(Appended(AppendStatus.OVERLOADED, _NOWHERE, OLDEST_OFFSET))
 
     def _on_get_sequencer_state(self, _: Peer, request: GetSequencerState, reply: Reply) -> None:
         sequencer = self._find_sequencer(request)

@@ -1,0 +1,262 @@
+"""Appends to a log, whatever becomes of its segments, and keeps the order of what it is given.
+
+    STREAMING ──a submission fails──▶ SETTLING ──all submissions ended──▶ RECOVERING ──▶ STREAMING
+                                                          the next segment is found, or made
+
+While streaming, a batch goes straight to the loglet: no queue, no task. When a loglet ends, every
+batch that it did not acknowledge is appended again to the next one, in the old order. So a batch
+can be in the log twice (written, and the acknowledgement was lost), but it is never overtaken by a
+later one: the dedup of the readers relies on exactly that.
+
+A loglet that does not keep the order of its submissions gets one joined batch at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+from typing import Final
+
+import structlog
+
+from restate_node.bifrost.errors import AppendFailed, LogUnavailable
+from restate_node.bifrost.loglet import AppendResult, Loglet
+from restate_node.types.ids import LogId, SegmentIndex
+from restate_node.types.log_messages import AppendStatus
+from restate_node.types.offsets import LogletOffset, Lsn, to_lsn
+from restate_node.types.records import RecordBatch, join
+
+logger = structlog.get_logger(__name__)
+
+PENDING_BYTES_MAX: Final = 128 * 1024 * 1024
+FULL_BYTES: Final = 32 * 1024 * 1024
+JOINED_BYTES_MAX: Final = 1024 * 1024
+WINDOW_PAUSE_S: Final = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSegment:
+    """Where to append now."""
+
+    index: SegmentIndex
+    base: Lsn
+    loglet: Loglet
+
+
+Reopen = Callable[[SegmentIndex | None], Awaitable[OpenSegment]]
+"""The open segment; a new one when the chain still ends with the given, failed one.
+
+Raises LogUnavailable when there is none to be had now.
+"""
+
+OnCommitted = Callable[[Lsn | AppendFailed], None]
+
+
+@dataclass(slots=True)
+class _Pending:
+    batch: RecordBatch
+    on_committed: OnCommitted
+    maybe_written: bool = False
+
+
+class _State(Enum):
+    STREAMING = "streaming"
+    SETTLING = "settling"
+    RECOVERING = "recovering"
+    CLOSED = "closed"
+
+
+class Appender:
+    """Appends to one log. `run` is a task of its owner; nothing recovers without it."""
+
+    def __init__(
+        self, log: LogId, reopen: Reopen, rng: Random, retry_s: tuple[float, float]
+    ) -> None:
+        """`retry_s`: shortest and longest pause between attempts to find an open segment."""
+        self._log = log
+        self._reopen = reopen
+        self._rng = rng
+        self._retry_s = retry_s
+        self._loop = asyncio.get_running_loop()
+        self._segment: OpenSegment | None = None
+        self._failed: SegmentIndex | None = None
+        self._state = _State.RECOVERING
+        self._sent: deque[_Pending] = deque()
+        self._unsent: deque[_Pending] = deque()
+        self._outstanding = 0
+        self._bytes = 0
+        self._retry_send: asyncio.TimerHandle | None = None
+        self._wake = asyncio.Event()
+
+    @property
+    def is_full(self) -> bool:
+        """True when callers should wait before they append more."""
+        return self._bytes >= FULL_BYTES
+
+    @property
+    def segment(self) -> OpenSegment | None:
+        """The segment in use; None while there is none."""
+        return self._segment if self._state is _State.STREAMING else None
+
+    def submit(self, batch: RecordBatch, on_committed: OnCommitted) -> None:
+        """Append; the callback comes exactly once, later, with the LSN of the first record."""
+        if self._state is _State.CLOSED or self._bytes > PENDING_BYTES_MAX:
+            reason = "the appender is closed" if self._bytes == 0 else "too much is waiting"
+            failure = AppendFailed(f"log {self._log}: {reason}", maybe_written=False)
+            self._loop.call_soon(on_committed, failure)
+            return
+        self._unsent.append(_Pending(batch, on_committed))
+        self._bytes += len(batch.body)
+        if self._state is _State.STREAMING:
+            self._send()
+        else:
+            self._wake.set()
+
+    async def append(self, batch: RecordBatch) -> Lsn:
+        """Append and wait for the commit; raises AppendFailed when the appender is closed.
+
+        Cancellation leaves the records on their way: they may be committed all the same.
+        """
+        committed: asyncio.Future[Lsn] = self._loop.create_future()
+
+        def resolve(result: Lsn | AppendFailed) -> None:
+            if committed.done():
+                return
+            if isinstance(result, AppendFailed):
+                committed.set_exception(result)
+            else:
+                committed.set_result(result)
+
+        self.submit(batch, resolve)
+        return await committed
+
+    def move_on(self, failed: SegmentIndex) -> None:
+        """Leave the segment behind: it was sealed, or is about to be."""
+        if self._segment is not None and self._segment.index == failed:
+            self._fall_back(failed)
+
+    async def run(self) -> None:
+        """Find an open segment whenever there is none; what is pending at the end fails."""
+        try:
+            while True:
+                if self._state is _State.RECOVERING and self._unsent:
+                    await self._recover()
+                await self._wake.wait()
+                self._wake.clear()
+        finally:
+            self._close()
+
+    # ------------------------------------------------------------ streaming
+
+    def _send(self) -> None:
+        segment = self._segment
+        assert segment is not None
+        if not segment.loglet.keeps_order:
+            if self._outstanding == 0 and self._unsent:
+                self._submit(segment, self._joinable())
+            return
+        while self._unsent and self._state is _State.STREAMING:
+            if not self._submit(segment, [self._unsent[0]]):
+                return
+
+    def _submit(self, segment: OpenSegment, members: Sequence[_Pending]) -> bool:
+        """False when the loglet's window is full; then the next acknowledgement tries again."""
+        batch = join([pending.batch for pending in members])
+        taken = segment.loglet.append(batch, lambda result: self._ended(segment, members, result))
+        if not taken:
+            if self._outstanding == 0 and self._retry_send is None:
+                self._retry_send = self._loop.call_later(WINDOW_PAUSE_S, self._send_again)
+            return False
+        self._outstanding += len(members)
+        for _ in members:
+            self._sent.append(self._unsent.popleft())
+        return True
+
+    def _send_again(self) -> None:
+        self._retry_send = None
+        if self._state is _State.STREAMING:
+            self._send()
+
+    def _joinable(self) -> list[_Pending]:
+        members: list[_Pending] = []
+        size = 0
+        for pending in self._unsent:
+            size += len(pending.batch.body)
+            if members and size > JOINED_BYTES_MAX:
+                break
+            members.append(pending)
+        return members
+
+    # ------------------------------------------------------------ ends of submissions
+
+    def _ended(
+        self, segment: OpenSegment, members: Sequence[_Pending], result: AppendResult
+    ) -> None:
+        if self._state is _State.CLOSED:
+            return
+        self._outstanding -= len(members)
+        if result.status is AppendStatus.OK:
+            self._acknowledge(segment.base, members, result.first_offset)
+        else:
+            for pending in members:
+                pending.maybe_written = pending.maybe_written or result.maybe_written
+            overloaded = result.status is AppendStatus.OVERLOADED
+            self._fall_back(None if overloaded else segment.index)
+        if self._state is _State.SETTLING and self._outstanding == 0:
+            self._settled()
+        elif self._state is _State.STREAMING and self._unsent:
+            self._send()
+
+    def _acknowledge(self, base: Lsn, members: Sequence[_Pending], offset: LogletOffset) -> None:
+        for pending in members:
+            first = self._sent.popleft()
+            assert first is pending, "a loglet acknowledged out of order"
+            self._bytes -= len(pending.batch.body)
+            pending.on_committed(to_lsn(base, offset))
+            offset = LogletOffset(offset + pending.batch.count)
+
+    def _fall_back(self, failed: SegmentIndex | None) -> None:
+        """Stop sending; what is under way decides when to recover."""
+        if failed is not None:
+            self._failed = failed
+        if self._state is not _State.STREAMING:
+            return
+        self._state = _State.SETTLING
+        self._segment = None
+        if self._outstanding == 0:
+            self._settled()
+
+    def _settled(self) -> None:
+        self._unsent.extendleft(reversed(self._sent))
+        self._sent.clear()
+        self._state = _State.RECOVERING
+        self._wake.set()
+
+    # ------------------------------------------------------------ recovery
+
+    async def _recover(self) -> None:
+        pause, longest = self._retry_s
+        while True:
+            try:
+                self._segment = await self._reopen(self._failed)
+                break
+            except LogUnavailable as error:
+                logger.warning("log cannot be appended to now", log=self._log, reason=str(error))
+            await asyncio.sleep(pause * self._rng.uniform(0.7, 1.3))
+            pause = min(longest, pause * 2)
+        self._state = _State.STREAMING
+        self._send()
+
+    def _close(self) -> None:
+        self._state = _State.CLOSED
+        for pending in [*self._sent, *self._unsent]:
+            maybe = pending.maybe_written or pending in self._sent
+            failure = AppendFailed(f"log {self._log}: the appender closed", maybe_written=maybe)
+            self._loop.call_soon(pending.on_committed, failure)
+        self._sent.clear()
+        self._unsent.clear()
+        self._bytes = 0
