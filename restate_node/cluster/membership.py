@@ -178,9 +178,10 @@ class Membership:
         before = self.states.value
         for node, state in states.items():
             was = before.get(node)
-            if was is not state:
-                since = was.value if was is not None else "unknown"
-                logger.info("node changed state", node=f"N{node}", state=state.value, before=since)
+            if was is not None and was is not state:
+                logger.info(
+                    "node changed state", node=f"N{node}", state=state.value, before=was.value
+                )
 
     def _warn_of_skew(self, gossip: Gossip) -> None:
         self._skewed_seen = self._detector.skewed_count

@@ -5,7 +5,7 @@ member. A member whose beat has not risen for `failure_threshold` ticks is dead.
 detours, two nodes that cannot talk to each other stay alive to each other through a third.
 
     tick ─────────────▶ Send (two peers that are up, now and then one that is dead)
-                        Ask (peers of which nothing is known yet)
+                        Ask (peers not heard yet, and those silent for half the threshold)
     gossip received ──▶ merge beats (greater wins) ──▶ judge ──▶ StatesChanged
                         merge leaderships (higher epoch wins) ─▶ LeadersChanged
     ready, failing over, own leadership ──▶ Send to all, at once
@@ -42,6 +42,10 @@ from restate_node.types.options import GossipOptions
 
 ASK_EVERY_TICKS: Final = 5
 """A peer that has not been heard is asked this often, until it is heard or dead."""
+ASK_DOUBTED_EVERY_TICKS: Final = 2
+"""A peer that has been silent for half of the threshold is asked this often before it is accused:
+its answer comes back on the connection of the question, whatever became of its own connection.
+"""
 ASKED_PEERS_MAX: Final = 8
 """Per tick; those left out are asked later."""
 PROBE_DEAD_EVERY_TICKS: Final = 5
@@ -166,7 +170,7 @@ class FailureDetector:
         told = self._peers_to_tell()
         if told:
             effects.append(Send(told, gossip))
-        asked = self._peers_to_ask()
+        asked = self._peers_to_ask(self._time.at(now))
         if asked:
             effects.append(Ask(asked, gossip))
         return effects
@@ -252,14 +256,16 @@ class FailureDetector:
             told.append(self._rng.choice(dead))
         return told
 
-    def _peers_to_ask(self) -> list[PlainNodeId]:
-        due = [
-            node
-            for node, peer in self._peers.items()
-            if (node + self._ticks) % ASK_EVERY_TICKS == 0
-            and not peer.is_heard
-            and peer.state is not NodeState.DEAD
-        ]
+    def _peers_to_ask(self, at: float) -> list[PlainNodeId]:
+        doubted_after_s = self._rules.dead_after_s / 2
+        due: list[PlainNodeId] = []
+        for node, peer in self._peers.items():
+            is_doubted = not peer.is_heard or at - peer.silent_since > doubted_after_s
+            if peer.state is NodeState.DEAD or not is_doubted:
+                continue
+            pause_ticks = ASK_DOUBTED_EVERY_TICKS if peer.is_heard else ASK_EVERY_TICKS
+            if (node + self._ticks) % pause_ticks == 0:
+                due.append(node)
         return due[:ASKED_PEERS_MAX]
 
 

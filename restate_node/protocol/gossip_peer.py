@@ -74,6 +74,11 @@ class PeerRecord:
         """This life has given a sign of itself."""
         return self.heard_at is not None
 
+    @property
+    def silent_since(self) -> float:
+        """The last sign of this life, or when this node began to listen for one."""
+        return self._known_since if self.heard_at is None else self.heard_at
+
     def member_changed(self, node: GenerationalNodeId, at: float) -> None:
         """The nodes configuration names this life; an older one than known is old news."""
         if node.generation > self.node.generation:
@@ -107,8 +112,7 @@ class PeerRecord:
     def judge(self, at: float, rules: JudgingRules, *, may_accuse: bool) -> bool:
         """Form an opinion; True if it changed."""
         before = self.state
-        silent_since = self._known_since if self.heard_at is None else self.heard_at
-        if at - silent_since <= rules.dead_after_s:
+        if at - self.silent_since <= rules.dead_after_s:
             self.state = self._audible(at, rules)
         elif may_accuse:
             self.state = NodeState.DEAD

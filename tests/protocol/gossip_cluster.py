@@ -46,6 +46,8 @@ class Cluster:
         self.now_ms = 0
         self.latency_ms = lambda source, target: 5
         self.lose: Callable[[int, int], bool] = lambda source, target: False
+        self.cannot_connect: set[tuple[int, int]] = set()
+        """Links that send nothing of their own, yet carry answers to what the other side asks."""
         self.processes: dict[int, Process] = {}
         self.generations = dict.fromkeys(range(1, count + 1), 1)
         self._wire: list[tuple[int, int, int, int, Gossip, bool]] = []
@@ -90,6 +92,8 @@ class Cluster:
         for effect in effects:
             if isinstance(effect, Send | Ask):
                 for target in effect.peers:
+                    if (node, target) in self.cannot_connect:
+                        continue
                     self._send(node, target, effect.gossip, asks=isinstance(effect, Ask))
 
     def run(self, duration_ms: int, check: Callable[[], None] | None = None) -> None:

@@ -61,6 +61,28 @@ def test_restarted_node_is_alive_at_once(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("count", SIZES)
+def test_restarted_node_accuses_nobody_whose_link_backs_off(count: int, seed: int) -> None:
+    """Goal: others may need a while to connect again; the restarted node asks before it accuses.
+
+    Method: after the restart only node 2 itself can open connections to the others, for 3 s.
+    """
+    cluster = settled(count, seed)
+    cluster.kill(2)
+    cluster.run(3000)
+    cluster.restart(2)
+    cluster.cannot_connect = {(node, 2) for node in cluster.processes}
+    cluster.run_until(cluster.all_alive, 1000)
+
+    def all_are_alive() -> None:
+        assert cluster.all_alive()
+
+    cluster.run(3000, all_are_alive)
+    cluster.cannot_connect.clear()
+    cluster.run(1000, all_are_alive)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_paused_node_accuses_nobody_and_comes_back(seed: int) -> None:
     """Goal: a node that was stopped finds its peers alive, always; they put it on probation.
 
