@@ -116,15 +116,19 @@ class NodesetChecker:
         holders = self.members.intersection(nodes)
         if len(holders) < self._copies:
             return False
+        if not self._scopes:  # the usual case, and this is called for every acknowledgement
+            return True
         return all(scope.covers(holders) for scope in self._scopes)
 
     def f_majority(self, nodes: Iterable[PlainNodeId]) -> FMajority:
         """How far `nodes` speak for the whole nodeset."""
         answered = self.members.intersection(nodes)
-        found = [self._node_majority(answered), *(s.majority(answered) for s in self._scopes)]
-        for result in (FMajority.SUCCESS, FMajority.SUCCESS_WITH_RISK):
-            if result in found:
-                return result
+        found = [self._node_majority(answered)]
+        found.extend(scope.majority(answered) for scope in self._scopes)
+        if FMajority.SUCCESS in found:
+            return FMajority.SUCCESS
+        if FMajority.SUCCESS_WITH_RISK in found:
+            return FMajority.SUCCESS_WITH_RISK
         if self._authoritative and self._authoritative <= answered:
             return FMajority.BEST_EFFORT
         return FMajority.NONE
