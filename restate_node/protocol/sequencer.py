@@ -12,9 +12,10 @@ become committed in any order. Callers are answered in offset order only:
                                                                       |
                                                      known_global_tail ┘
 
-Why in order: whoever is told "committed at 9" may rely on 1 to 8 being there for ever. Would group
-3 be acknowledged before group 2, and the sequencer die, then the sealed tail could end below it,
-because log servers take no gaps and group 2 may be nowhere.
+Why in order: whoever is told "committed at 9" may rely on 1 to 8 being there for ever, and the
+global tail is one number that says the same to everybody: readers deliver up to it, and a log
+server that missed records jumps to it. Moved over a group that is not committed, it would make
+servers skip records that nobody may have.
 
 The first group goes out alone; while groups are under way the waiting batches grow into the next
 one. So the group size follows the load, without a timer.
