@@ -16,6 +16,7 @@ import msgspec
 
 from restate_node.types import gossip, metadata
 from restate_node.types import log_messages as log
+from restate_node.types import processor_messages as processors
 from restate_node.types.fabric import Swimlane
 
 encode = msgspec.msgpack.Encoder().encode
