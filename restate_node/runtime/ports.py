@@ -15,7 +15,7 @@ loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -183,8 +183,8 @@ class KeyValueStore(Protocol):
         """
         ...
 
-    async def sync(self) -> None:
-        """Return when every earlier `write` is durable; concurrent callers share one fsync. Raises
+    def sync(self) -> Awaitable[None]:
+        """Await it: every earlier `write` is durable; concurrent callers share one fsync. Raises
         StoreError.
 
         Cancellation-safe: the writes stay, and may become durable all the same.

@@ -1,0 +1,140 @@
+"""`Disk` over a base directory: one lock, small files replaced atomically, stores of RocksDB.
+
+A small file (a marker, a vote, an identity) is written beside its place, synced, renamed over it,
+and then the directory is synced too: without the last step the rename itself may be lost in a power
+failure, and with it a promise.
+
+    write_file("a/b")    a/.b.new ─ write ─ fsync ─ rename to a/b ─ fsync a/
+
+The directory is claimed with `flock`, which the kernel gives back when the process ends, however it
+ends. A file with a process id in it would have to be judged, and the judgement is sometimes wrong.
+
+Paths are relative to the base. One that leads out of it is a bug of the caller and refused with
+ValueError; a symbolic link inside is the operator's choice and followed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from restate_node.runtime.ports import StoreLocked, StoreOptions
+from restate_node.runtime.real.rocksdb import RocksStore, store_error
+from restate_node.runtime.real.rocksdb_options import StoreMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["RealDisk"]
+
+LOCK_FILE = ".lock"
+
+
+class RealDisk:
+    """The node's data directory. Creates it; everything in it is reached through here."""
+
+    def __init__(self, base: Path, memory: StoreMemory | None = None) -> None:
+        """`memory` is shared by the stores opened here; give one to several disks of a process."""
+        self._base = base.absolute()
+        self._memory = memory or StoreMemory()
+        self._lock_descriptor: int | None = None
+        with _mapped_errors(f"create data directory {base}"):
+            self._make_directory(self._base)
+
+    def lock(self) -> None:
+        """Claim the directory until the process ends; raises StoreLocked. Idempotent."""
+        if self._lock_descriptor is not None:
+            return
+        with _mapped_errors(f"lock {self._base}"):
+            descriptor = os.open(self._base / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(descriptor)
+                raise StoreLocked(
+                    f"another process uses {self._base}: stop it, or give this node its own"
+                ) from error
+        self._lock_descriptor = descriptor
+
+    def open_store(self, path: str, options: StoreOptions) -> RocksStore:
+        """Open or create a store; blocks for a few fsyncs. Raises StoreError, StoreLocked."""
+        place = self._place(path)
+        with _mapped_errors(f"open store {path}"):
+            self._make_directory(place)
+        return RocksStore(place, options, self._memory)
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or directory is there."""
+        return self._place(path).exists()
+
+    def read_file(self, path: str) -> bytes | None:
+        """Whole content, or None. Raises StoreError."""
+        place = self._place(path)
+        with _mapped_errors(f"read {path}"):
+            try:
+                return place.read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def write_file(self, path: str, content: bytes) -> None:
+        """Replace atomically and durably; blocks for two fsyncs. Raises StoreError, StoreFull."""
+        place = self._place(path)
+        beside = place.with_name(f".{place.name}.new")
+        with _mapped_errors(f"write {path}"):
+            self._make_directory(place.parent)
+            _write_durably(beside, content)
+            beside.replace(place)
+            _sync_directory(place.parent)
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a file or a directory with all it holds, durably. Nothing there is fine."""
+        place = self._place(path)
+        with _mapped_errors(f"remove {path}"):
+            if place.is_dir() and not place.is_symlink():
+                shutil.rmtree(place)
+            elif place.exists() or place.is_symlink():
+                place.unlink()
+            else:
+                return
+            _sync_directory(place.parent)
+
+    def _place(self, path: str) -> Path:
+        relative = PurePosixPath(path)
+        if relative.is_absolute() or ".." in relative.parts or not relative.parts:
+            raise ValueError(f"path {path!r} does not lead into the data directory")
+        return self._base / relative
+
+    def _make_directory(self, directory: Path) -> None:
+        """Create it with its parents, each name durable in the directory above."""
+        missing = [place for place in (directory, *directory.parents) if not place.exists()]
+        for place in reversed(missing):
+            place.mkdir(exist_ok=True)
+            _sync_directory(place.parent)
+
+
+def _write_durably(place: Path, content: bytes) -> None:
+    with place.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _mapped_errors(doing: str) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        mapped = store_error(error, doing)
+        raise mapped from error

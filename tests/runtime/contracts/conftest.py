@@ -1,0 +1,113 @@
+"""The implementations that the contract suites run against.
+
+Each port has a list of context managers, one per implementation; a suite sees whichever the
+parameter names. Adding an implementation is one line in the list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from restate_node.runtime.ports import Clock, Disk, FrameLimits, Transport
+from restate_node.runtime.real.clock import RealClock
+from restate_node.runtime.real.data_plane import DataPlane, DataPlaneOptions
+from restate_node.runtime.real.disk import RealDisk
+
+FRAME_LIMITS = FrameLimits(frame_bytes_max=2 * 1024 * 1024, first_frame_bytes_max=1024)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Two transports that reach each other: `server` listens at `address`."""
+
+    client: Transport
+    server: Transport
+    address: str
+    nobody: str
+    """An address at which nobody listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A disk that can be opened again, as a new process would."""
+
+    disk: Disk
+    reopened: Callable[[], Disk]
+
+
+class _Listener(asyncio.Protocol):
+    """What the front listener does, without the choice: the first bytes go with the connection."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._plane.accept_connection(self._transport, data)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def tcp_link(directory: Path) -> AsyncIterator[Link]:
+    server = DataPlane(DataPlaneOptions(frames=FRAME_LIMITS))
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(lambda: _Listener(server), "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    client = DataPlane(DataPlaneOptions(frames=FRAME_LIMITS))
+    try:
+        yield Link(client, server, f"http://127.0.0.1:{port}/", "127.0.0.1:1")
+    finally:
+        listening.close()
+
+
+@asynccontextmanager
+async def unix_link(directory: Path) -> AsyncIterator[Link]:
+    server = DataPlane(DataPlaneOptions(frames=FRAME_LIMITS))
+    path = directory / "s"
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_unix_server(lambda: _Listener(server), path)
+    client = DataPlane(DataPlaneOptions(frames=FRAME_LIMITS))
+    try:
+        yield Link(client, server, f"unix:{path}", f"unix:{directory}/none")
+    finally:
+        listening.close()
+
+
+@asynccontextmanager
+async def real_machine(directory: Path) -> AsyncIterator[Machine]:
+    yield Machine(RealDisk(directory / "node"), lambda: RealDisk(directory / "node"))
+
+
+@asynccontextmanager
+async def real_clock(directory: Path) -> AsyncIterator[Clock]:
+    yield RealClock()
+
+
+LINKS: list[Callable[[Path], AbstractAsyncContextManager[Link]]] = [tcp_link, unix_link]
+MACHINES: list[Callable[[Path], AbstractAsyncContextManager[Machine]]] = [real_machine]
+CLOCKS: list[Callable[[Path], AbstractAsyncContextManager[Clock]]] = [real_clock]
+
+
+@pytest.fixture(params=LINKS, ids=lambda opened: opened.__name__)
+async def link(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Link]:
+    async with request.param(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture(params=MACHINES, ids=lambda opened: opened.__name__)
+async def machine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Machine]:
+    async with request.param(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture(params=CLOCKS, ids=lambda opened: opened.__name__)
+async def clock(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Clock]:
+    async with request.param(tmp_path) as opened:
+        yield opened
