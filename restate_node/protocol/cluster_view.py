@@ -41,7 +41,12 @@ class ProcessorStatus:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """Everything a plan depends on. `targets` are the leaders appointed so far, if remembered."""
+    """
+    Everything a plan depends on.
+
+    `targets` are the leaders appointed so far, if remembered. `expected_back` are nodes that died a
+    moment ago: they cannot lead, but keep their replicas, or every restart would copy partitions.
+    """
 
     nodes: NodesConfiguration
     table: PartitionTable
@@ -51,6 +56,8 @@ class ClusterView:
         default_factory=lambda: MappingProxyType({})
     )
     targets: Mapping[PartitionId, PlainNodeId] = field(default_factory=lambda: MappingProxyType({}))
+
+    expected_back: frozenset[PlainNodeId] = frozenset()
 
     def partitions(self) -> list[PartitionId]:
         """Every partition, in order."""

@@ -4,7 +4,7 @@ Every partition gets as many living, active workers as its replication has copie
 named zones and regions. All partitions are looked at together, in two passes, so that the load is
 even:
 
-    keep   members that are still eligible stay where they are, so that nothing moves without need
+    keep   members that are still eligible, or expected back, stay, so that nothing moves in vain
     fill   missing members come from the least loaded workers, ties by a hash of partition and node
 
 then, as long as some worker runs at least two partitions more than another, one partition moves
@@ -87,12 +87,15 @@ class _Assignment:
     view: ClusterView
     replication: ReplicationProperty
     eligible: Mapping[PlainNodeId, Node] = field(init=False)
+    keepers: Mapping[PlainNodeId, Node] = field(init=False)
     free: list[PartitionId] = field(init=False)
     sets: dict[PartitionId, list[PlainNodeId]] = field(init=False)
     load: Counter[PlainNodeId] = field(init=False)
 
     def __post_init__(self) -> None:
         self.eligible = {node.id: node for node in self.view.eligible()}
+        tolerated = self.view.expected_back.union(self.eligible)
+        self.keepers = {node.id: node for node in self.view.workers() if node.id in tolerated}
         self.free = [p for p in self.view.partitions() if not _is_frozen(self.view, p)]
         self.sets = {}
         self.load = Counter()
@@ -103,7 +106,7 @@ class _Assignment:
         """Members that may stay, in their order, as long as the spread can still be met."""
         kept: list[PlainNodeId] = []
         for node in latest_set(self.view.epochs.get(partition)):
-            if node in self.eligible and node not in kept and self._leaves_room(kept, node):
+            if node in self.keepers and self._may_join(kept, node):
                 kept.append(node)
         self.sets[partition] = kept
         self.load.update(kept)
@@ -180,7 +183,7 @@ class _Assignment:
     def _domains(self, members: Sequence[PlainNodeId], scope: LocationScope) -> set[str]:
         if scope is LocationScope.NODE:
             return {str(member) for member in members}
-        return {self.eligible[member].location.domain(scope) for member in members}
+        return {self.keepers[member].location.domain(scope) for member in members}
 
 
 def _hash(partition: PartitionId, node: PlainNodeId) -> int:

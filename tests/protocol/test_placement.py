@@ -108,9 +108,12 @@ class Cluster:
     def settle(self) -> int:
         """Plan and obey until nothing is left to do; the number of rounds that did something."""
         for rounds in range(20):
-            decisions = plan(self.view())
+            view = self.view()
+            decisions = plan(view)
             if not decisions:
                 return rounds
+            appointed = {d.partition: d.node for d in decisions if isinstance(d, AppointLeader)}
+            assert plan(replace(view, targets=appointed)) == decisions, "changed its mind"
             self.obey(decisions)
         raise AssertionError(f"no rest after 20 rounds: {plan(self.view())}")
 
@@ -182,6 +185,26 @@ def test_a_dead_node_is_replaced_and_only_its_partitions_move() -> None:
     cluster.dead = set()
     cluster.settle()
     assert 2 in Counter(n for replicas in cluster.sets().values() for n in replicas)
+
+
+def test_a_restart_moves_leaders_but_no_replicas() -> None:
+    """Goal: a short absence copies no partition.
+
+    Method: one of three dies, expected back or not.
+    """
+    cluster = settled(partitions=6)
+    led = {p for p, leader in cluster.leaders.items() if leader == 1}
+    cluster.dead = {1}
+    absent = replace(cluster.view(), expected_back=frozenset((PlainNodeId(1),)))
+    decisions = plan(absent)
+    assert {type(d) for d in decisions} == {AppointLeader}
+    assert {d.partition for d in decisions} == led
+    assert Reconfigure in {type(d) for d in plan(cluster.view())}
+
+    cluster.partitions = 9
+    placed = plan(replace(cluster.view(), expected_back=frozenset((PlainNodeId(1),))))
+    sets = [d.wanted.replica_set for d in placed if isinstance(d, SetInitialReplicas)]
+    assert [set(s) for s in sets] == [{2, 3}] * 3
 
 
 def test_a_dead_node_without_a_substitute_keeps_its_place() -> None:
