@@ -104,6 +104,8 @@ class SimConnection:
         return self.state is SideState.OPEN and self.me.incarnation.alive
 
     def send(self, frame: bytes) -> None:
+        if len(frame) > self.me.limits.frame_bytes_max:
+            raise ValueError(f"frame of {len(frame)} bytes is above the limit: split it")
         if not self.usable:
             return
         self._backlog_bytes += len(frame)

@@ -90,9 +90,10 @@ class SimTiming:
 
 
 def normal(path: str) -> str:
-    """`/a//b/` -> `a/b`."""
+    """`a//b/` -> `a/b`; ValueError for a path that leaves the data directory or names all of it."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
-    assert ".." not in parts, f"{path} leaves the data directory"
+    if not parts or ".." in parts or path.startswith("/"):
+        raise ValueError(f"{path!r} is not inside the data directory: use a relative path")
     return "/".join(parts)
 
 
@@ -255,7 +256,7 @@ class SimDisk:
         self._check_alive()
         path = normal(path)
         names = [*self._medium.files, *self._medium.stores]
-        return any(name == path or name.startswith(f"{path}/") for name in names)
+        return any(_is_below(name, path) for name in names)
 
     def read_file(self, path: str) -> bytes | None:
         self._check_alive()
@@ -291,4 +292,4 @@ class SimDisk:
 
 
 def _is_below(name: str, path: str) -> bool:
-    return name == path or name.startswith(f"{path}/") or path == ""
+    return name == path or name.startswith(f"{path}/")
