@@ -164,8 +164,8 @@ class Server:
         for reply in due:
             reply()
 
-    def digest(self, request: GetDigest) -> Digest | None:
-        """None while a repair's write is not synced: a digest speaks of durable records."""
+    def digest(self, request: GetDigest) -> Digest:
+        """From the disk, not the queue: a digest speaks of durable records."""
         window = Span(request.from_offset, LogletOffset(request.to_offset + 1))
         entries = loglet_runs.digest(self.spans(), window, self.state.trim_point)
         return Digest(self.state.header(), entries)
