@@ -137,6 +137,8 @@ class SimConnection:
 
     def taken(self, size: int) -> None:
         """The peer's process took `size` bytes."""
+        if self.state is SideState.CLOSED:
+            return
         self._backlog_bytes -= size
         assert self._backlog_bytes >= 0
         if self._backlog_bytes <= self.network.options.backlog_bytes_low:
@@ -202,6 +204,7 @@ class SimConnection:
         self.state = SideState.CLOSED
         self._inbox.clear()
         self._outbox.clear()
+        self._backlog_bytes = 0
         self._wake()
         self.network.lost(self, reason)
         if self.receiver is not None:

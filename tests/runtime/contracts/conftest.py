@@ -7,6 +7,7 @@ parameter names. Adding an implementation is one line in the list.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from restate_node.runtime.ports import Clock, Disk, FrameLimits, Transport
 from restate_node.runtime.real.clock import RealClock
 from restate_node.runtime.real.data_plane import DataPlane, DataPlaneOptions
 from restate_node.runtime.real.disk import RealDisk
+from restate_node.sim.disk import SimMedium
+from restate_node.sim.hosts import Incarnation, SimClock
+from restate_node.sim.network import SimNetwork
 
 FRAME_LIMITS = FrameLimits(frame_bytes_max=2 * 1024 * 1024, first_frame_bytes_max=1024)
 
@@ -81,8 +85,28 @@ async def unix_link(directory: Path) -> AsyncIterator[Link]:
 
 
 @asynccontextmanager
+async def simulated_link(directory: Path) -> AsyncIterator[Link]:
+    network = SimNetwork(asyncio.get_running_loop(), random.Random(1))
+    address = "http://node-2:5122/"
+    client = network.transport(Incarnation("node-1", 1), "http://node-1:5122/", FRAME_LIMITS)
+    server = network.transport(Incarnation("node-2", 1), address, FRAME_LIMITS)
+    yield Link(client, server, address, "http://nobody:5122/")
+
+
+@asynccontextmanager
 async def real_machine(directory: Path) -> AsyncIterator[Machine]:
     yield Machine(RealDisk(directory / "node"), lambda: RealDisk(directory / "node"))
+
+
+@asynccontextmanager
+async def simulated_machine(directory: Path) -> AsyncIterator[Machine]:
+    medium, process = SimMedium("node-1", random.Random(1)), Incarnation("node-1", 1)
+    yield Machine(medium.mount(process), lambda: medium.mount(process))
+
+
+@asynccontextmanager
+async def simulated_clock(directory: Path) -> AsyncIterator[Clock]:
+    yield SimClock(asyncio.get_running_loop())
 
 
 @asynccontextmanager
@@ -90,9 +114,16 @@ async def real_clock(directory: Path) -> AsyncIterator[Clock]:
     yield RealClock()
 
 
-LINKS: list[Callable[[Path], AbstractAsyncContextManager[Link]]] = [tcp_link, unix_link]
-MACHINES: list[Callable[[Path], AbstractAsyncContextManager[Machine]]] = [real_machine]
-CLOCKS: list[Callable[[Path], AbstractAsyncContextManager[Clock]]] = [real_clock]
+LINKS: list[Callable[[Path], AbstractAsyncContextManager[Link]]] = [
+    tcp_link,
+    unix_link,
+    simulated_link,
+]
+MACHINES: list[Callable[[Path], AbstractAsyncContextManager[Machine]]] = [
+    real_machine,
+    simulated_machine,
+]
+CLOCKS: list[Callable[[Path], AbstractAsyncContextManager[Clock]]] = [real_clock, simulated_clock]
 
 
 @pytest.fixture(params=LINKS, ids=lambda opened: opened.__name__)
