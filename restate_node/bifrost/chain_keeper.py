@@ -22,7 +22,7 @@ from restate_node.cluster.metadata_client import (
     PreconditionNotMet,
 )
 from restate_node.protocol.chain import Edit, EditedLogs, EditOutcome, apply_edits
-from restate_node.types.ids import INVALID_VERSION, LogId
+from restate_node.types.ids import INVALID_VERSION
 from restate_node.types.logs import Logs
 from restate_node.types.metadata import MetadataKind
 from restate_node.types.metadata_kv import DoesNotExist, MatchesVersion, VersionedValue
@@ -56,7 +56,7 @@ class ChainKeeper:
         self._wake.set()
         return await answer
 
-    async def refresh(self, log: LogId) -> None:
+    async def refresh(self) -> None:
         """Read the chains from the store, past the cache. Raises LogUnavailable."""
         self._install(await self._read())
 

@@ -7,13 +7,12 @@ loglets into a chain and is the only one who knows LSNs; in here there are offse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from restate_node.runtime.watch import Watch
 from restate_node.types.ids import LogletId
-from restate_node.types.log_messages import AppendStatus, StoredRun
+from restate_node.types.log_messages import AppendStatus, Records
 from restate_node.types.offsets import LogletOffset, LogletTail
 from restate_node.types.records import RecordBatch
 
@@ -29,16 +28,6 @@ class AppendResult(NamedTuple):
 
 
 OnAppended = Callable[[AppendResult], None]
-
-
-@dataclass(frozen=True, slots=True)
-class ReadAnswer:
-    """Records of a window. Offsets up to and including `trim_point` are gone for ever."""
-
-    runs: Sequence[StoredRun]
-    next_offset: LogletOffset
-    """Where to go on."""
-    trim_point: LogletOffset
 
 
 class LogletUnavailable(Exception):
@@ -81,7 +70,7 @@ class Loglet(Protocol):
 
     async def read(
         self, from_offset: LogletOffset, to_offset: LogletOffset, bytes_max: int
-    ) -> ReadAnswer:
+    ) -> Records:
         """Committed records of `[from_offset, to_offset)`; the caller knows that they are
         committed.
 

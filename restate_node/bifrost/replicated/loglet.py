@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from restate_node.bifrost.loglet import AppendResult, LogletUnavailable, OnAppended, ReadAnswer
+from restate_node.bifrost.loglet import AppendResult, LogletUnavailable, OnAppended
 from restate_node.bifrost.replicated.local_sequencer import LocalSequencer
 from restate_node.bifrost.replicated.loglet_nodes import LogletNodes
 from restate_node.bifrost.replicated.procedures import Procedures
@@ -42,6 +42,7 @@ from restate_node.types.log_messages import (
     LogletHeader,
     Records,
     SequencerState,
+    Status,
     WaitForTail,
 )
 from restate_node.types.offsets import OLDEST_OFFSET, LogletOffset, LogletTail, TailState
@@ -201,17 +202,18 @@ class ReplicatedLoglet:
 
     async def read(
         self, from_offset: LogletOffset, to_offset: LogletOffset, bytes_max: int
-    ) -> ReadAnswer:
+    ) -> Records:
         window = Span(from_offset, to_offset)
         cached = self._cache.read(self.id, from_offset, to_offset, bytes_max)
         if cached:
             runs = [part(run, window) for run in cached]
             last = runs[-1]
             tail = LogletOffset(last.first_offset + last.count)
-            return ReadAnswer(runs, tail, LogletOffset(0))
+            header = LogletHeader(Status.OK, tail, self.known_tail.value.offset, False)
+            return Records(header, LogletOffset(0), tail, runs)
         return await self._read_remote(window, bytes_max)
 
-    async def _read_remote(self, window: Span, bytes_max: int) -> ReadAnswer:
+    async def _read_remote(self, window: Span, bytes_max: int) -> Records:
         request = GetRecords(self.id, window.first, window.tail, bytes_max, beyond_global_tail=True)
         for node in self._nodes.reading_order(self._rng):
             try:
@@ -219,7 +221,7 @@ class ReplicatedLoglet:
             except RpcFailure:
                 continue
             if answer.trim_point >= window.first:
-                return ReadAnswer([], LogletOffset(answer.trim_point + 1), answer.trim_point)
+                return answer
             usable = _contiguous(answer, window.first)
             if usable is not None:
                 return usable
@@ -235,7 +237,7 @@ class ReplicatedLoglet:
         return await self._procedures.trim_point()
 
 
-def _contiguous(answer: Records, first: LogletOffset) -> ReadAnswer | None:
+def _contiguous(answer: Records, first: LogletOffset) -> Records | None:
     """The runs from `first` on up to the first hole; None when `first` itself is missing."""
     position, kept = first, 0
     for run in answer.runs:
@@ -243,4 +245,6 @@ def _contiguous(answer: Records, first: LogletOffset) -> ReadAnswer | None:
             break
         position = LogletOffset(run.first_offset + run.count)
         kept += 1
-    return ReadAnswer(answer.runs[:kept], position, answer.trim_point) if kept else None
+    if kept == 0:
+        return None
+    return Records(answer.header, answer.trim_point, position, answer.runs[:kept])
