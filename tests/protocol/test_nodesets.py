@@ -112,6 +112,8 @@ def test_logs_spread_over_the_cluster() -> None:
         ("{node: 3, zone: 2}", ["a.1"] * 4 + ["a.2"] * 4 + ["a.3"] * 4, {2: 3}),
         ("{node: 3, zone: 2}", ["a.1"] * 9 + ["a.2"] * 3, {3: 2}),
         ("{node: 2, zone: 2}", ["a.1", "a.2", "a.3"], {1: 3}),
+        # Many zones: two each, or the copies would not fit where only two zones are left.
+        ("{node: 3, zone: 2}", [f"a.{zone}" for zone in range(6)] * 3, {2: 6}),
         ("{node: 3, zone: 2}", ["a.1"] * 4 + ["a.2"], {3: 1, 1: 1}),
     ],
 )

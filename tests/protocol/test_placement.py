@@ -343,6 +343,11 @@ FROZEN = LeadershipPolicy(freeze_reason="maintenance")
             "",
         ),
         # Two that say they lead: the one of the latest epoch counts.
+        (
+            one_partition({3: LEADER, 1: LEADER, 2: FOLLOWER}, ON_2, leader=3),
+            2,
+            "no longer a replica",
+        ),
         (one_partition({1: LEADER, 2: LEADER}, leader=2), None, ""),
     ],
 )
@@ -374,6 +379,22 @@ def test_an_overloaded_leader_gives_some_away() -> None:
     assert max(Counter(cluster.leaders.values()).values()) == 4
 
 
+def test_an_overload_that_cannot_be_evened_out_rests() -> None:
+    """Goal: no leader goes to and fro.
+
+    Method: nine partitions pinned to two of five nodes, 5 : 4.
+    """
+    cluster = Cluster(size=5, partitions=9)
+    pair = (PlainNodeId(1), PlainNodeId(2))
+    for number in range(9):
+        node = pair[number % 2]
+        epoch = EpochMetadata(Version(0)).set_initial_current(TWO, pair, 1)
+        epoch = epoch.with_placement_policy(PlacementPolicy("pinned"))
+        cluster.epochs[PartitionId(number)] = epoch.claim_leadership(life(node))
+        cluster.leaders[PartitionId(number)] = node
+    assert plan(cluster.view()) == []
+
+
 def test_frozen_placement_stays_but_completes() -> None:
     """Goal: an operator's set is put in place and kept. Method: write next with a freeze."""
     cluster = settled(size=3, partitions=1)
@@ -396,6 +417,11 @@ def moving(next_set: tuple[int, ...], statuses: dict[int, ProcessorStatus]) -> C
     [
         (moving((2, 3), {1: LEADER, 3: BEHIND}), None),
         (moving((2, 3), {1: LEADER, 3: FOLLOWER}), "N3 has caught up"),
+        # What a dead node reported last does not count.
+        (
+            replace(moving((3,), {1: LEADER, 3: FOLLOWER}), alive=frozenset((life(1), life(2)))),
+            None,
+        ),
         (moving((), {1: LEADER}), "is empty"),
         (
             replace(

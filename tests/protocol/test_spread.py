@@ -40,6 +40,7 @@ def ids(numbers: str) -> frozenset[PlainNodeId]:
         ("", "1", "", "23", False),
         ("2", "1", "", "23", True),
         ("12", "", "1", "3", False),
+        ("", "", "1", "23", False),
         ("123", "", "1", "23", True),
         ("", "12", "", None, False),
         ("", "12", "4", "3", False),

@@ -167,6 +167,14 @@ def test_mutated_objects_raise_codec_error_only(data: st.DataObject) -> None:
             continue
 
 
+@pytest.mark.parametrize("kind", [4, 5, 6, 9, 10, 11, 16, 25])
+@pytest.mark.parametrize("distance", [3, 200, 255])
+def test_positions_before_the_buffer_are_refused(kind: int, distance: int) -> None:
+    """Goal: no distance wraps around to the end. Method: each referring type, too far back."""
+    with pytest.raises(FlexError, match="lies outside|no end"):
+        read_flexbuffer(bytes([0, 0, distance, kind << 2, 1]))
+
+
 def test_depth_is_bounded() -> None:
     """Goal: nesting cannot exhaust the stack. Method: one level below the limit, and far above."""
     deep: Any = 1
