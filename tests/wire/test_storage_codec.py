@@ -171,7 +171,7 @@ def test_mutated_objects_raise_codec_error_only(data: st.DataObject) -> None:
 @pytest.mark.parametrize("distance", [3, 200, 255])
 def test_positions_before_the_buffer_are_refused(kind: int, distance: int) -> None:
     """Goal: no distance wraps around to the end. Method: each referring type, too far back."""
-    with pytest.raises(FlexError, match="lies outside|no end"):
+    with pytest.raises(FlexError, match=r"lies outside|no end"):
         read_flexbuffer(bytes([0, 0, distance, kind << 2, 1]))
 
 
