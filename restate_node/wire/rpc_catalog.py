@@ -16,6 +16,7 @@ import msgspec
 
 from restate_node.types import gossip, metadata
 from restate_node.types import log_messages as log
+from restate_node.types import metadata_messages as store
 from restate_node.types import processor_messages as processors
 from restate_node.types.fabric import Swimlane
 
@@ -52,6 +53,12 @@ def _row(
 
 METHODS: tuple[Method, ...] = (
     _row(10, metadata.GetMetadata, metadata.MetadataObject, Swimlane.GENERAL),
+    _row(11, store.KvRequest, store.KvReply, Swimlane.GENERAL),
+    _row(12, store.RaftEnvelope, None, Swimlane.GENERAL),
+    _row(13, store.RaftFragment, None, Swimlane.GENERAL),
+    _row(14, store.JoinMetadataCluster, store.MembershipReply, Swimlane.GENERAL),
+    _row(15, store.RemoveFromMetadataCluster, store.MembershipReply, Swimlane.GENERAL),
+    _row(16, store.MetadataServerStatusRequest, store.MetadataServerStatus, Swimlane.GENERAL),
     _row(30, gossip.Gossip, None, Swimlane.GOSSIP),
     _row(31, gossip.AskGossip, gossip.Gossip, Swimlane.GOSSIP),
     _row(40, log.Store, log.LogletHeader, Swimlane.APPEND),
