@@ -1,8 +1,8 @@
 """What is said to metadata servers, and among them.
 
-    client  -- KvRequest -->            any server     answered by the leader; the others say who leads
-    member  -- RaftEnvelope -->         member         one-way; a large one travels as RaftFragments
-    standby -- JoinMetadataCluster -->  the leader
+    client  -- KvRequest ------------> any server   the leader answers, others say who leads
+    member  -- RaftEnvelope ---------> member       one-way; a large one as RaftFragments
+    standby -- JoinMetadataCluster --> the leader
     anybody -- RemoveFromMetadataCluster, MetadataServerStatusRequest --> a server
 
 A lost request is sent again with the same `RequestId`; the store answers it from memory if it was
@@ -177,7 +177,7 @@ class MetadataServerStatusRequest(msgspec.Struct, frozen=True, array_like=True):
     """How are you?"""
 
 
-class MetadataServerState(Enum):
+class MetadataServerPhase(Enum):
     """What a metadata server is at the moment."""
 
     STARTING_UP = "starting-up"
@@ -189,7 +189,7 @@ class MetadataServerState(Enum):
 class MetadataServerStatus(msgspec.Struct, frozen=True, array_like=True):
     """For operators; the figures of a server that is no member are zero."""
 
-    state: MetadataServerState
+    phase: MetadataServerPhase
     storage: int = 0
     leader: PlainNodeId | None = None
     members_version: Version = Version(0)
