@@ -61,11 +61,11 @@ class Loglet(Protocol):
         ...
 
     async def find_tail(self) -> LogletTail:
-        """The tail as a quorum proves it; raises LogletUnavailable. Safe to cancel and to repeat."""
+        """The tail as a quorum proves it; raises LogletUnavailable. Safe to cancel and repeat."""
         ...
 
     async def seal(self) -> LogletTail:
-        """Take no more records, for ever, and say where the loglet ends. Safe to cancel and repeat."""
+        """Take no more records, ever, and say where the loglet ends. Safe to cancel and repeat."""
         ...
 
     async def read(
@@ -85,7 +85,7 @@ class Loglet(Protocol):
         ...
 
     async def trim(self, trim_point: LogletOffset) -> LogletOffset:
-        """Forget up to and including the offset; returns what holds now. Raises LogletUnavailable."""
+        """Forget up to and including the offset; answers what holds now, or LogletUnavailable."""
         ...
 
     async def trim_point(self) -> LogletOffset:

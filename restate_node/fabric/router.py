@@ -87,7 +87,7 @@ class Router:
 
 
 async def _answer(work: Awaitable[msgspec.Struct | None], reply: Reply) -> None:
-    """Cancellation (the node stops) leaves the caller without an answer; its timeout tells it so."""
+    """Cancelled when the node stops: the caller gets no answer, and its timeout tells it so."""
     try:
         reply(await work)
     except RpcFailure as failure:

@@ -126,7 +126,7 @@ class StoreFull(StoreError):
 
 
 class StoreBusy(StoreError):
-    """The store asks for a pause (compaction is behind). Nothing was written; retry after a while."""
+    """The store asks for a pause (compaction is behind). Nothing was written; retry later."""
 
 
 class StoreLocked(StoreError):
@@ -192,7 +192,7 @@ class KeyValueStore(Protocol):
         ...
 
     async def flush(self) -> None:
-        """Move memory to sorted files; durable even without a write-ahead log. Raises StoreError."""
+        """Move memory to sorted files; durable without a write-ahead log. Raises StoreError."""
         ...
 
     async def compact(self) -> None:
@@ -214,7 +214,7 @@ class Disk(Protocol):
         ...
 
     def open_store(self, path: str, options: StoreOptions) -> KeyValueStore:
-        """Open or create. Blocks for a few fsyncs: open stores before serving. Raises StoreError."""
+        """Open or create; blocks for a few fsyncs: do it before serving. Raises StoreError."""
         ...
 
     def exists(self, path: str) -> bool: ...
@@ -224,7 +224,7 @@ class Disk(Protocol):
         ...
 
     def write_file(self, path: str, content: bytes) -> None:
-        """Replace atomically and durably: after a crash the old or the new content is there, whole."""
+        """Replace atomically and durably: a crash leaves the old or the new content, whole."""
         ...
 
     def remove_tree(self, path: str) -> None:

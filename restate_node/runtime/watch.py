@@ -49,7 +49,7 @@ class Watch(Generic[T]):
                 waiter.set_result(None)
 
     async def changed(self, since: int) -> T:
-        """Return as soon as the revision is above `since`. Cancellation-safe: nothing is consumed."""
+        """Return once the revision is above `since`. Cancellation-safe: nothing is consumed."""
         while self._revision <= since:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
@@ -61,7 +61,7 @@ class Watch(Generic[T]):
         return self._value
 
     async def until(self, condition: Callable[[T], bool]) -> T:
-        """Return the first value seen that satisfies the condition; at once when it holds already."""
+        """Return the first value seen that satisfies the condition; at once when it holds."""
         while True:
             revision, value = self._revision, self._value
             if condition(value):

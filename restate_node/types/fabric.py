@@ -28,7 +28,7 @@ class Swimlane(Enum):
 
 
 class Hello(msgspec.Struct, frozen=True, tag=1, array_like=True):
-    """`node` is None before the node has joined; `fingerprint` is 0 before it knows the cluster's."""
+    """`node` is None before it has joined, `fingerprint` 0 before it knows the cluster's."""
 
     protocol_version: int
     cluster_name: str
@@ -51,7 +51,7 @@ class Refused(msgspec.Struct, frozen=True, tag=3, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end of a connection; `node` is None for a node that has not joined yet."""
+    """Who is at the other end of a connection; `node` is None when it has not joined yet."""
 
     node: GenerationalNodeId | None
     address: str

@@ -89,7 +89,7 @@ class Release(_Message, frozen=True):
 
 
 class Seal(_Message, frozen=True):
-    """Accept no more records of this sequencer. Answered with a LogletHeader once that is durable."""
+    """Take no more records of this sequencer. Answer: a LogletHeader, once that is durable."""
 
     loglet: LogletId
     sequencer: GenerationalNodeId
