@@ -16,11 +16,8 @@ import structlog
 
 from restate_node.bifrost.errors import LogUnavailable
 from restate_node.cluster.metadata_cache import MetadataCache
-from restate_node.cluster.metadata_client import (
-    MetadataClient,
-    MetadataUnavailable,
-    PreconditionNotMet,
-)
+from restate_node.cluster.metadata_client import MetadataClient
+from restate_node.cluster.metadata_errors import MetadataError, PreconditionNotMet
 from restate_node.protocol.chain import Edit, EditedLogs, EditOutcome, apply_edits
 from restate_node.types.ids import INVALID_VERSION
 from restate_node.types.logs import Logs
@@ -73,7 +70,7 @@ class ChainKeeper:
     async def _commit(self, batch: list[tuple[Edit, asyncio.Future[EditOutcome]]]) -> None:
         try:
             result = await self._compare_and_swap([edit for edit, _ in batch])
-        except (MetadataUnavailable, LogUnavailable) as error:
+        except (MetadataError, LogUnavailable) as error:
             for _, answer in batch:
                 if not answer.done():
                     answer.set_exception(LogUnavailable(f"chains cannot be changed now: {error}"))
@@ -112,7 +109,7 @@ class ChainKeeper:
     async def _read(self) -> Logs:
         try:
             value = await self._client.get(LOGS_KEY)
-        except MetadataUnavailable as error:
+        except MetadataError as error:
             raise LogUnavailable(f"the chains cannot be read: {error}") from None
         if value is None:
             raise LogUnavailable("the cluster is not provisioned yet")

@@ -118,7 +118,7 @@ class MetadataCache:
     def install(self, kind: MetadataKind, value: MetadataValue, blob: bytes | None = None) -> bool:
         """Take over a newer object; False when it is not newer. Raises ForeignCluster."""
         if isinstance(value, NodesConfiguration):
-            self._check_cluster(value)
+            self.check_cluster(value)
         if value.version <= self.version_of(kind):
             return False
         if blob is not None:
@@ -167,7 +167,8 @@ class MetadataCache:
 
     # ------------------------------------------------------------ inside
 
-    def _check_cluster(self, configuration: NodesConfiguration) -> None:
+    def check_cluster(self, configuration: NodesConfiguration) -> None:
+        """Raises ForeignCluster for another cluster's; binds to the fingerprint of a first one."""
         if configuration.version == INVALID_VERSION:
             return
         if configuration.cluster_name != self.cluster_name:
