@@ -1,0 +1,48 @@
+"""Replaces the whole state of one object, if nobody changed it since the caller looked.
+
+The version of a state is a hash of its entries in the order of their names. It is computed when it
+is asked for, so it costs nothing to keep, and equal states have equal versions on all replicas.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import Final
+
+import xxhash
+
+from restate_node.protocol.partition import tables
+from restate_node.protocol.partition.effects import Effect, PatchRejected, StatePatched
+from restate_node.protocol.partition.tables import Mutation, StateEntry, StateOwner, TableReader
+from restate_node.types.wal import PatchState
+
+_LENGTHS: Final = struct.Struct(">QQ")
+
+
+def patch_state(
+    partition_key: int, command: PatchState, reader: TableReader
+) -> tuple[list[Mutation], list[Effect]]:
+    """The new state, or a rejection that changes nothing."""
+    owner = StateOwner(partition_key, command.service, command.key)
+    present = list(tables.state_of(reader, owner))
+    expected = command.expected_version
+    if expected is not None and (found := state_version(present)) != expected:
+        return [], [PatchRejected(command.service, command.key, expected, found)]
+    gone = [entry.name for entry in present if entry.name not in command.new_state]
+    mutations = [tables.write_state(owner, name, None) for name in gone]
+    mutations += [
+        tables.write_state(owner, name, value) for name, value in command.new_state.items()
+    ]
+    return mutations, [StatePatched(command.service, command.key)]
+
+
+def state_version(entries: Iterable[StateEntry]) -> str:
+    """The version of a state whose entries come in the order of their names."""
+    digest = xxhash.xxh3_128()
+    for entry in entries:
+        name = entry.name.encode()
+        digest.update(_LENGTHS.pack(len(name), len(entry.value)))
+        digest.update(name)
+        digest.update(entry.value)
+    return digest.hexdigest()

@@ -1,0 +1,249 @@
+"""What a partition's database holds: every key and value, in one place.
+
+    de | partition u64 | 0                 highest number of a leader    epoch u64 | sequence u64
+    de | partition u64 | 1 | partition u64 … of another partition        sequence u64
+    de | partition u64 | 2 | 16 bytes      … of an ingress               sequence u64
+    fs | partition u64 | 2                 applied LSN                   LSN u64
+    fs | partition u64 | 7                 who leads                     LeaderRecord (msgpack)
+    st | partition key u64 | service | key | name    an entry of user state, as its owner wrote it
+
+Numbers are big-endian, so rows lie in their order. A service and a key are written with their
+length (u32) in front: the entries of one object lie together, and no object's keys can begin with
+those of another.
+
+All state of a partition is here and nowhere else: replicas that have applied the same records hold
+the same rows.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+
+from restate_node.protocol.dedup import Number, Producer, Self
+from restate_node.types.ids import GenerationalNodeId, LeaderEpoch, PartitionId, Version
+from restate_node.types.offsets import Lsn
+from restate_node.types.wal import AnnouncedReplicas
+
+FIRST_KEY: Final = b""
+LAST_KEY: Final = b"\xff" * 8
+"""Above every key, since no kind begins with that byte."""
+
+SCAN_ROWS_MAX: Final = 1024
+
+_DEDUP: Final = b"de"
+_MACHINE: Final = b"fs"
+_STATE: Final = b"st"
+_APPLIED_LSN: Final = 2
+_LEADER: Final = 7
+_SELF, _PARTITION, _INGRESS = b"\x00", b"\x01", b"\x02"
+
+_U64: Final = struct.Struct(">Q")
+_U64_PAIR: Final = struct.Struct(">QQ")
+_LENGTH: Final = struct.Struct(">I")
+_encoder = msgspec.msgpack.Encoder()
+
+
+class CorruptTable(Exception):
+    """A row that was never written like this. Remove the partition's database to rebuild it."""
+
+
+class TableReader(Protocol):
+    """The rows as they are now, what earlier records of the same transaction did included."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def scan(self, start: bytes, end: bytes, *, rows_max: int) -> list[tuple[bytes, bytes]]:
+        """Rows of `[start, end)` in key order, at least one if there is any."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """Write one row, or delete it when the value is None."""
+
+    key: bytes
+    value: bytes | None
+
+
+class LeaderRecord(msgspec.Struct, frozen=True, array_like=True):
+    """The newest announcement that was applied."""
+
+    epoch: LeaderEpoch
+    node: GenerationalNodeId
+    metadata_version: Version
+    current: AnnouncedReplicas | None
+    next: AnnouncedReplicas | None
+
+
+_leader_decoder = msgspec.msgpack.Decoder(LeaderRecord)
+
+
+# ---------------------------------------------------------------- de
+
+
+def read_highest(tables: TableReader, partition: PartitionId, producer: Producer) -> Number | None:
+    """The highest applied number of a writer."""
+    raw = tables.get(_dedup_key(partition, producer))
+    if raw is None:
+        return None
+    try:
+        if isinstance(producer, Self):
+            epoch, sequence = _U64_PAIR.unpack(raw)
+            return epoch, sequence
+        return 0, _U64.unpack(raw)[0]
+    except struct.error:
+        raise CorruptTable(f"partition {partition}: malformed dedup row") from None
+
+
+def write_highest(partition: PartitionId, producer: Producer, number: Number) -> Mutation:
+    """Remember the number of a record that is being applied."""
+    key = _dedup_key(partition, producer)
+    if isinstance(producer, Self):
+        return Mutation(key, _U64_PAIR.pack(*number))
+    return Mutation(key, _U64.pack(number[1]))
+
+
+def _dedup_key(partition: PartitionId, producer: Producer) -> bytes:
+    prefix = _DEDUP + _U64.pack(partition)
+    match producer:
+        case Self():
+            return prefix + _SELF
+        case bytes():
+            return prefix + _INGRESS + producer
+        case _:
+            return prefix + _PARTITION + _U64.pack(producer)
+
+
+# ---------------------------------------------------------------- fs
+
+
+def read_applied(tables: TableReader, partition: PartitionId) -> Lsn:
+    """The LSN of the last applied record; 0 in a new database."""
+    raw = tables.get(_machine_key(partition, _APPLIED_LSN))
+    if raw is None:
+        return Lsn(0)
+    try:
+        return Lsn(_U64.unpack(raw)[0])
+    except struct.error:
+        raise CorruptTable(f"partition {partition}: malformed applied LSN") from None
+
+
+def write_applied(partition: PartitionId, applied: Lsn) -> Mutation:
+    """Part of every transaction."""
+    return Mutation(_machine_key(partition, _APPLIED_LSN), _U64.pack(applied))
+
+
+def read_leader(tables: TableReader, partition: PartitionId) -> LeaderRecord | None:
+    """Who leads, according to the log; None before the first leader."""
+    raw = tables.get(_machine_key(partition, _LEADER))
+    if raw is None:
+        return None
+    try:
+        return _leader_decoder.decode(raw)
+    except msgspec.DecodeError as error:
+        raise CorruptTable(f"partition {partition}: malformed leader: {error}") from None
+
+
+def write_leader(partition: PartitionId, leader: LeaderRecord) -> Mutation:
+    """Remember an announcement."""
+    return Mutation(_machine_key(partition, _LEADER), _encoder.encode(leader))
+
+
+def _machine_key(partition: PartitionId, variable: int) -> bytes:
+    return _MACHINE + _U64_PAIR.pack(partition, variable)
+
+
+# ---------------------------------------------------------------- st
+
+
+@dataclass(frozen=True, slots=True)
+class StateOwner:
+    """An object of a service, as its state is addressed."""
+
+    partition_key: int
+    service: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateEntry:
+    """One entry of user state."""
+
+    owner: StateOwner
+    name: str
+    value: bytes
+
+
+def write_state(owner: StateOwner, name: str, value: bytes | None) -> Mutation:
+    """Set an entry, or clear it with None."""
+    return Mutation(_owner_prefix(owner) + name.encode(), value)
+
+
+def state_of(tables: TableReader, owner: StateOwner) -> Iterator[StateEntry]:
+    """All entries of an object, by name in the order of its bytes."""
+    prefix = _owner_prefix(owner)
+    for key, value in _rows(tables, prefix, _successor(prefix)):
+        yield StateEntry(owner, _text(key[len(prefix) :]), value)
+
+
+def all_state(tables: TableReader) -> Iterator[StateEntry]:
+    """All entries of all objects of the partition, in the order of their keys."""
+    for key, value in _rows(tables, _STATE, _successor(_STATE)):
+        yield _entry(key, value)
+
+
+def _entry(key: bytes, value: bytes) -> StateEntry:
+    try:
+        partition_key = _U64.unpack_from(key, len(_STATE))[0]
+        service, position = _sized(key, len(_STATE) + _U64.size)
+        object_key, position = _sized(key, position)
+    except struct.error:
+        raise CorruptTable(f"malformed state key {key.hex()}") from None
+    owner = StateOwner(partition_key, service, object_key)
+    return StateEntry(owner, _text(key[position:]), value)
+
+
+def _owner_prefix(owner: StateOwner) -> bytes:
+    service, key = owner.service.encode(), owner.key.encode()
+    parts = (_U64.pack(owner.partition_key), _LENGTH.pack(len(service)), service)
+    return b"".join((_STATE, *parts, _LENGTH.pack(len(key)), key))
+
+
+def _sized(key: bytes, position: int) -> tuple[str, int]:
+    start = position + _LENGTH.size
+    stop = start + _LENGTH.unpack_from(key, position)[0]
+    if stop > len(key):
+        raise CorruptTable(f"malformed state key {key.hex()}")
+    return _text(key[start:stop]), stop
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise CorruptTable(f"malformed text in a state key: {raw.hex()}") from None
+
+
+# ---------------------------------------------------------------- rows
+
+
+def all_rows(tables: TableReader) -> Iterator[tuple[bytes, bytes]]:
+    """Every row of the partition, in key order."""
+    return _rows(tables, FIRST_KEY, LAST_KEY)
+
+
+def _rows(tables: TableReader, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+    while rows := tables.scan(start, end, rows_max=SCAN_ROWS_MAX):
+        yield from rows
+        start = rows[-1][0] + b"\x00"
+
+
+def _successor(prefix: bytes) -> bytes:
+    """The first key after all keys with that prefix; a kind never is all ones."""
+    stripped = prefix.rstrip(b"\xff")
+    return stripped[:-1] + bytes((stripped[-1] + 1,))
