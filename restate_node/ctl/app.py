@@ -1,0 +1,57 @@
+"""`restatectl`: looks at a Restate cluster and changes it.
+
+    restatectl [options] <noun> <command> [arguments] [options]
+
+    app ──names──▶ commands/<noun>.py ──session──▶ connection ──link──▶ nodes
+                          │
+                          └──▶ Report ──▶ text or JSON
+
+A command decides nothing about the cluster by itself: it asks, and shows the answer. The pure part
+of each noun turns answers into rows and is tested without a server.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from restate_node.ctl.command import accept_common_options
+from restate_node.ctl.groups import prefix_group
+
+_COMMANDS = "restate_node.ctl.commands"
+
+NOUNS: tuple[tuple[str, str, str], ...] = (
+    ("status", "status", "Overview of the cluster: nodes, leaders, logs, metadata"),
+    ("nodes", "nodes", "The members of the cluster"),
+    ("logs", "logs", "The logs: chains of segments, tails"),
+    ("partitions", "partitions", "Partition processors: leaders, followers, progress"),
+    ("config", "config", "What the cluster is told to be"),
+    ("metadata", "metadata", "Raw objects of the metadata store"),
+    ("metadata-server", "metadata_server", "The servers of the metadata store (alias: ms)"),
+    ("replicated-loglet", "replicated_loglet", "Log servers and single loglets"),
+    ("provision", "provision", "Turn new nodes into a cluster"),
+)
+"""Name, module, and line of help."""
+
+
+def build_app() -> typer.Typer:
+    """The whole tool; nouns are loaded when they are chosen."""
+    app = typer.Typer(
+        cls=prefix_group(
+            {"ms": "metadata-server"},
+            {name: f"{_COMMANDS}.{module}" for name, module, _ in NOUNS},
+        ),
+        help=(
+            "Looks at a Restate cluster and changes it.\n\n"
+            "Nouns and commands may be shortened as long as one fits: `restatectl log l`.\n\n"
+            "\b\nExamples:\n  restatectl status\n  restatectl --addresses http://localhost:5122/ "
+            "nodes list\n  restatectl partitions list --json"
+        ),
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    accept_common_options(app)
+    for name, _, help_line in NOUNS:
+        app.add_typer(typer.Typer(), name=name, help=help_line)
+    return app
