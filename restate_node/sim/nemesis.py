@@ -1,0 +1,280 @@
+"""What will go wrong in a run: a schedule made up front from the seed, then simply carried out.
+
+A nemesis that improvised would have to be watched to be understood, and a different system would
+meet different faults. Made up front, the schedule can be printed before the run and beside its
+failure, and shortened by hand.
+
+    seed, hosts, Budget ─▶ plan ─▶ (Fault, Fault, …) by time ─▶ `injection`, one task each
+
+    crash      kill -9, or the power goes; the host is started again later
+    blackout   the power of all hosts goes at once; they return one by one
+    pause      SIGSTOP; the world goes on without the process
+    isolation  a host is cut off: both ways, only what it sends, only what it is sent; all of it
+               or one swimlane
+    bad link   slow, lossy, connections that break: late frames, after newer ones
+    resets     all connections between two hosts break at once
+    stall      no sync of a disk ends before its time
+    disk error a sync or write fails; the host is restarted by its operator
+
+Invariants: equal arguments give equal schedules; the budget holds at every instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+from typing import Final, TypeAlias
+
+from restate_node.sim.budget import Budget
+from restate_node.sim.hosts import Death
+from restate_node.types.fabric import Swimlane
+
+
+class Direction(Enum):
+    """Which frames of an isolated host are lost."""
+
+    BOTH = "both ways"
+    OUT = "what it sends"
+    IN = "what it is sent"
+
+
+class DiskOperation(Enum):
+    """What fails on a broken disk."""
+
+    SYNC = "sync"
+    WRITE = "write"
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    at: float
+    host: str
+    death: Death
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.host} {self.death.value}, back after {self.seconds:.3f}s"
+
+
+@dataclass(frozen=True, slots=True)
+class Blackout:
+    """`seconds` is how long each host stays away, in the order of `hosts`."""
+
+    at: float
+    hosts: tuple[str, ...]
+    down_seconds: tuple[float, ...]
+
+    @property
+    def seconds(self) -> float:
+        return max(self.down_seconds)
+
+    def __str__(self) -> str:
+        back = ", ".join(
+            f"{host} back after {seconds:.3f}s"
+            for host, seconds in zip(self.hosts, self.down_seconds, strict=True)
+        )
+        return f"blackout: {back}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    at: float
+    host: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.host} frozen for {self.seconds:.3f}s"
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    at: float
+    host: str
+    direction: Direction
+    lane: Swimlane | None
+    seconds: float
+
+    def __str__(self) -> str:
+        lane = "all lanes" if self.lane is None else f"lane {self.lane.name.lower()}"
+        return f"{self.host} cut off, {self.direction.value}, {lane}, for {self.seconds:.3f}s"
+
+
+@dataclass(frozen=True, slots=True)
+class BadLink:
+    at: float
+    hosts: tuple[str, str]
+    delay_seconds_mean: float
+    loss_probability: float
+    reset_probability: float
+    seconds: float
+
+    def __str__(self) -> str:
+        one, other = self.hosts
+        return (
+            f"bad link {one} <-> {other}: delay {self.delay_seconds_mean:.3f}s, "
+            f"loss {self.loss_probability:.3f}, resets {self.reset_probability:.4f}, "
+            f"for {self.seconds:.3f}s"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Resets:
+    at: float
+    hosts: tuple[str, str]
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"connections {self.hosts[0]} <-> {self.hosts[1]} break"
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    at: float
+    host: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"disk of {self.host} stalls for {self.seconds:.3f}s"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskError:
+    at: float
+    host: str
+    operation: DiskOperation
+    seconds: float
+
+    def __str__(self) -> str:
+        what = self.operation.value
+        return f"disk of {self.host} fails to {what}, restart after {self.seconds:.3f}s"
+
+
+Fault: TypeAlias = Crash | Blackout | Pause | Isolation | BadLink | Resets | Stall | DiskError
+
+IMPAIRING: Final = (Crash, Pause, Isolation, Stall, DiskError)
+"""These take a host away; the budget counts them."""
+PLACES_TRIED_MAX: Final = 20
+"""Times at which a fault is tried before it is left out of a full schedule."""
+RECOVERY_SECONDS_MAX: Final = 1.0
+"""Between two faults that take a host away, up to this much time passes."""
+
+
+def end(fault: Fault) -> float:
+    """When the fault is over."""
+    return fault.at + fault.seconds
+
+
+def plan(randomness: Random, hosts: Sequence[str], budget: Budget) -> tuple[Fault, ...]:
+    """A schedule within the budget, by time; times count from the start of the trouble."""
+    faults: list[Fault] = []
+    for _ in range(randomness.randint(budget.faults_min, budget.faults_max)):
+        make = randomness.choices(_MAKERS, _WEIGHTS)[0]
+        for _ in range(PLACES_TRIED_MAX):
+            fault = make(randomness, hosts, budget)
+            if _fits(fault, faults, budget, randomness.uniform(0, RECOVERY_SECONDS_MAX)):
+                faults.append(fault)
+                break
+    return tuple(sorted(faults, key=lambda fault: fault.at))
+
+
+def _fits(fault: Fault, others: list[Fault], budget: Budget, recovery: float) -> bool:
+    if end(fault) > budget.seconds:
+        return False
+    away = [other for other in others if isinstance(other, (*IMPAIRING, Blackout))]
+    near = [o for o in away if o.at < end(fault) + recovery and fault.at < end(o) + recovery]
+    if isinstance(fault, Blackout):
+        former = [other for other in others if isinstance(other, Blackout)]
+        return len(former) < budget.blackouts_max and not near
+    if not isinstance(fault, IMPAIRING):
+        return True
+    if any(isinstance(other, Blackout) for other in near):
+        return False
+    return len(near) < budget.impaired_hosts_max and fault.host not in map(_host, near)
+
+
+def _host(fault: Fault) -> str:
+    return "" if isinstance(fault, Blackout | BadLink | Resets) else fault.host
+
+
+# ---------------------------------------------------------------- one of each
+
+
+def _crash(randomness: Random, hosts: Sequence[str], budget: Budget) -> Fault:
+    death = randomness.choice(list(Death))
+    return Crash(*_where(randomness, hosts, budget), death, _down(randomness, budget))
+
+
+def _blackout(randomness: Random, hosts: Sequence[str], budget: Budget) -> Fault:
+    down = tuple(_down(randomness, budget) for _ in hosts)
+    return Blackout(_when(randomness, budget), tuple(hosts), down)
+
+
+def _pause(randomness: Random, hosts: Sequence[str], budget: Budget) -> Fault:
+    return Pause(*_where(randomness, hosts, budget), _down(randomness, budget))
+
+
+def _isolation(randomness: Random, hosts: Sequence[str], budget: Budget) -> Fault:
+    direction = randomness.choice([Direction.BOTH, Direction.BOTH, Direction.OUT, Direction.IN])
+    lane = randomness.choice([None, None, *Swimlane])
+    at, host = _where(randomness, hosts, budget)
+    return Isolation(at, host, direction, lane, _down(randomness, budget))
+
+
+def _bad_link(randomness: Random, hosts: Sequence[str], budget: Budget) -> Fault:
+    return BadLink(
+        _when(randomness, budget),
+        _pair(randomness, hosts),
+        randomness.choice([0.0005, 0.005, 0.03]),
+        randomness.choice([0.0, 0.01, 0.1]),
+        randomness.choice([0.0, 0.0, 0.002, 0.01]),
+        _down(randomness, budget),
+    )
+
+
+def _resets(randomness: Random, hosts: Sequence[str], budget: Budget) -> Fault:
+    return Resets(_when(randomness, budget), _pair(randomness, hosts))
+
+
+def _stall(randomness: Random, hosts: Sequence[str], budget: Budget) -> Fault:
+    return Stall(*_where(randomness, hosts, budget), _down(randomness, budget))
+
+
+def _disk_error(randomness: Random, hosts: Sequence[str], budget: Budget) -> Fault:
+    operation = randomness.choice(list(DiskOperation))
+    return DiskError(*_where(randomness, hosts, budget), operation, _down(randomness, budget))
+
+
+Maker: TypeAlias = Callable[[Random, Sequence[str], Budget], Fault]
+
+_MAKERS: Final[tuple[Maker, ...]] = (
+    _crash,
+    _blackout,
+    _pause,
+    _isolation,
+    _bad_link,
+    _resets,
+    _stall,
+    _disk_error,
+)
+_WEIGHTS: Final = (6, 2, 3, 4, 2, 2, 1, 1)
+
+
+def _when(randomness: Random, budget: Budget) -> float:
+    return round(randomness.uniform(0, budget.seconds), 3)
+
+
+def _where(randomness: Random, hosts: Sequence[str], budget: Budget) -> tuple[float, str]:
+    return _when(randomness, budget), randomness.choice(list(hosts))
+
+
+def _down(randomness: Random, budget: Budget) -> float:
+    """Short absences as often as long ones: they break different things."""
+    shortest = 0.05
+    return round(shortest * (budget.down_seconds_max / shortest) ** randomness.random(), 3)
+
+
+def _pair(randomness: Random, hosts: Sequence[str]) -> tuple[str, str]:
+    one, other = randomness.sample(list(hosts), 2)
+    return one, other
