@@ -17,13 +17,8 @@ def main() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its log lines would stand between ours
     try:
         code = run(sys.argv[1:])
-        sys.stdout.flush()
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever reads has seen enough. The interpreter flushes once more: let it have nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     sys.exit(code)
 
 
@@ -32,7 +27,7 @@ def run(arguments: list[str]) -> int:
     import typer
 
     from restate_node.ctl.app import build_app
-    from restate_node.ctl.errors import CtlError, UsageError, one_line
+    from restate_node.ctl.errors import CtlError, ReaderLeft, UsageError, one_line
 
     try:
         result = build_app()(arguments, prog_name="restatectl", standalone_mode=False)
@@ -41,6 +36,10 @@ def run(arguments: list[str]) -> int:
         code, message = 2, str(error)
     except CtlError as error:
         code, message = EXIT_FAILED, str(error)
+    except ReaderLeft:
+        # The interpreter flushes once more at its end: let that have nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except typer.TyperException as error:
         code, message = error.exit_code, error.format_message()
     except typer.Abort:

@@ -46,7 +46,6 @@ def build_app() -> typer.Typer:
             "\b\nExamples:\n  restatectl status\n  restatectl --addresses http://localhost:5122/ "
             "nodes list\n  restatectl partitions list --json"
         ),
-        no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_ty
 import typer
 
 from restate_node.ctl import settings as settings_module
-from restate_node.ctl.errors import one_line
+from restate_node.ctl.errors import ReaderLeft, one_line
 from restate_node.ctl.groups import prefix_group
 from restate_node.ctl.render import Block, Report, render, render_json
 from restate_node.ctl.settings import TIMEOUT_MS_MAX, GivenOptions, Settings, given_options
@@ -132,7 +132,6 @@ def noun(help_text: str, aliases: Mapping[str, str] | None = None) -> typer.Type
     app = typer.Typer(
         cls=prefix_group(aliases or {}),
         help=help_text,
-        no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,
     )
@@ -168,10 +167,13 @@ def deliver(report: Report, settings: Settings) -> None:
 
 
 def emit(text: str, *, to_stderr: bool = False) -> None:
-    """Write and flush, so that questions appear and closed pipes are noticed here."""
+    """Write and flush, so that questions appear and closed pipes are noticed: ReaderLeft."""
     stream = sys.stderr if to_stderr else sys.stdout
-    stream.write(text)
-    stream.flush()
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        raise ReaderLeft from None
 
 
 async def _drive(

@@ -28,7 +28,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from restate_node.ctl.address import Address, parse_address
 from restate_node.ctl.errors import CallFailed, CtlError, NotProvisioned
-from restate_node.ctl.link import DEFAULT_TIMEOUTS, Link, Timeouts
+from restate_node.ctl.link import DEFAULT_TIMEOUTS, NOT_A_NODE, Link, Timeouts
 from restate_node.ctl.methods import GET_IDENT, GET_METADATA, Method, Request, Response
 from restate_node.types.ids import PlainNodeId
 from restate_node.types.logs import Logs
@@ -266,7 +266,12 @@ class Cluster:
         return answers, failures
 
     async def _ident(self, link: Link) -> Answer:
-        ident = await self.call(link, GET_IDENT, Empty())
+        try:
+            ident = await self.call(link, GET_IDENT, Empty())
+        except CallFailed as failure:
+            if failure.status == "UNIMPLEMENTED":  # gRPC, but of something else
+                raise CallFailed(failure.address, failure.status, NOT_A_NODE) from None
+            raise
         if ident.HasField("node_id"):
             self._link_of_node.setdefault(PlainNodeId(ident.node_id.id), link)
         return Answer(link, ident)

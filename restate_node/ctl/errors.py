@@ -43,6 +43,10 @@ class CallFailed(CtlError):
         return self.status in ("FAILED_PRECONDITION", "OUT_OF_RANGE")
 
 
+class ReaderLeft(Exception):
+    """Nobody reads stdout any more, as after `| head`: stop, and count it as done."""
+
+
 def one_line(text: str) -> str:
     """The text without line breaks."""
     return " ".join(text.split())

@@ -6,6 +6,7 @@ and a module; the module is imported when the noun is chosen.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, ClassVar
@@ -23,6 +24,13 @@ class PrefixGroup(TyperGroup):
 
     aliases: ClassVar[Mapping[str, str]] = {"ls": "list"}
     modules: ClassVar[Mapping[str, str]] = {}
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Without a command, the help page is the error."""
+        if not args:
+            sys.stderr.write(f"{ctx.get_help()}\n")
+            raise typer.Exit(2)
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command that the first word stands for."""

@@ -29,9 +29,9 @@ _OPTIONS = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.enable_http_proxy", 0),  # nodes are dialled directly, whatever the shell's proxy is
 )
-_NOT_GRPC = "no Restate node answers there: use a node's advertised address, by default port 5122"
+NOT_A_NODE = "no Restate node answers there: use a node's advertised address, by default port 5122"
 _CONNECT_TEXTS = (
-    (re.compile(r"Failed parsing HTTP/2|http1\.x server|GOAWAY", re.I), _NOT_GRPC),
+    (re.compile(r"Failed parsing HTTP/2|http1\.x server|GOAWAY", re.I), NOT_A_NODE),
     (re.compile(r"Connection refused", re.I), "unavailable: connection refused"),
     (
         re.compile(r"Domain name not found|resolving|name resolution|not known", re.I),
@@ -127,7 +127,7 @@ def reason_text(status: str, details: str, limit_ms: int) -> str:
     if status == "DEADLINE_EXCEEDED" and (not details or details == "Deadline Exceeded"):
         return f"no answer within {limit_ms} ms (--request-timeout)"
     if _HTTP_STATUS.fullmatch(details):
-        return _NOT_GRPC
+        return NOT_A_NODE
     if status == "UNAVAILABLE":
         return _unavailable_text(details)
     name = status.lower().replace("_", " ")
