@@ -7,7 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from restate_node.ctl.app import build_app
 from restate_node.runtime.tasks import TaskKind
 from restate_node.types.options import NodeOptions
 from restate_node.types.settings import walk
@@ -44,6 +46,18 @@ def test_links_lead_somewhere(document: str) -> None:
     links = set(re.findall(r"\]\((?!https?:|#)([^)#]+)", text))
     paths = set(re.findall(r"`((?:restate_node|tests|config|protos|benchmarks)/[\w./-]*)`", text))
     assert [name for name in sorted(links | paths) if not _exists(name)] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_restatectl_knows_its_commands(document: str) -> None:
+    """Goal: what is shown of restatectl exists. How: ask each shown command for its help."""
+    lines = re.findall(r"restatectl ((?:[a-z][a-z-]* ?)+)", commands(document))
+    unknown = [
+        line
+        for line in sorted(set(lines))
+        if CliRunner().invoke(build_app(), [*line.split(), "--help"]).exit_code != 0
+    ]
+    assert unknown == []
 
 
 def test_stages_are_those_of_the_task_center() -> None:
