@@ -1,0 +1,1 @@
+"""Measurements of a running cluster. Never part of the tests: machines are noisy."""
