@@ -9,7 +9,7 @@ when it is stopped.
 
 Stages are stopped one after the other, lowest first: nobody accepts work that those below could no
 longer finish. Within a stage all tasks are cancelled together and awaited; one that ignores its
-cancellation beyond the stage's share of the time is abandoned and reported.
+cancellation beyond the time that is left is abandoned and reported.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 logger = structlog.get_logger(__name__)
+
+
+STAGE_SECONDS_MIN: Final = 0.2
+"""What a stage gets even if a former one used up the time."""
 
 
 class OnFailure(Enum):
@@ -37,6 +41,7 @@ class OnFailure(Enum):
 class TaskKind(Enum):
     """(stage of the shutdown, policy). Stages are stopped in ascending order."""
 
+    BOOT = (-1, OnFailure.SHUT_DOWN)
     INGRESS = (0, OnFailure.SHUT_DOWN)
     ADMIN = (1, OnFailure.SHUT_DOWN)
     PARTITION_PROCESSOR = (2, OnFailure.REPORT)
@@ -117,24 +122,37 @@ class TaskCenter:
     async def stop(
         self, *, timeout_s: float, before_stage: Callable[[int], None] | None = None
     ) -> None:
-        """Stop all tasks, stage by stage, within the time; calls `before_stage` ahead of each."""
+        """Stop all tasks, stage by stage; calls `before_stage` ahead of each.
+
+        Call it from outside of the tasks. A stage may use all the time that is left; when none is,
+        each later stage still gets `STAGE_SECONDS_MIN`.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         for stage in sorted({kind.stage for kind in TaskKind}):
             self._stopping_stage = stage
             if before_stage is not None:
-                before_stage(stage)
+                _prepare(stage, before_stage)
             tasks = [task for task, kind in self._tasks.items() if kind.stage == stage]
-            await _cancel_and_wait(tasks, max(0.2, deadline - loop.time()))
+            await _cancel_and_wait(tasks, max(STAGE_SECONDS_MIN, deadline - loop.time()))
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         kind = self._tasks.pop(task)
         if task.cancelled() or (error := task.exception()) is None:
             return
         if kind.on_failure is OnFailure.SHUT_DOWN:
-            self.request_shutdown(f"task {task.get_name()} failed with: {error}", error)
+            what = f"{type(error).__name__}: {error}"
+            self.request_shutdown(f"task {task.get_name()} failed with {what}", error)
         else:
             logger.warning("task failed", task=task.get_name(), error=str(error), exc_info=error)
+
+
+def _prepare(stage: int, before_stage: Callable[[int], None]) -> None:
+    """A shutdown goes on, whatever fails on its way."""
+    try:
+        before_stage(stage)
+    except Exception:
+        logger.exception("preparing a stage of the shutdown failed", stage=stage)
 
 
 async def _cancel_and_wait(tasks: list[asyncio.Task[Any]], timeout_s: float) -> None:
