@@ -125,13 +125,20 @@ class RaftEnvelope(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RaftFragment(msgspec.Struct, frozen=True, array_like=True):
-    """A part of the encoded message; a snapshot may be larger than a frame may be."""
+    """A part of an encoded message that may be larger than a frame may be: a snapshot.
+
+    Parts are sent one after the other; the answer to each asks for the next.
+    """
 
     route: RaftRoute
     stream: int
     part: int
     parts: int
     data: bytes
+
+
+class FragmentTaken(msgspec.Struct, frozen=True, array_like=True):
+    """Send the next part."""
 
 
 class JoinMetadataCluster(msgspec.Struct, frozen=True, array_like=True):
@@ -141,6 +148,8 @@ class JoinMetadataCluster(msgspec.Struct, frozen=True, array_like=True):
     created_at_millis: int
     cluster_name: str
     fingerprint: int
+    automatic: bool
+    """Not by an operator's order: only the first time, and never after a removal."""
 
 
 class RemoveFromMetadataCluster(msgspec.Struct, frozen=True, array_like=True):

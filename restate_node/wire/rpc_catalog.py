@@ -55,7 +55,7 @@ METHODS: tuple[Method, ...] = (
     _row(10, metadata.GetMetadata, metadata.MetadataObject, Swimlane.GENERAL),
     _row(11, store.KvRequest, store.KvReply, Swimlane.GENERAL),
     _row(12, store.RaftEnvelope, None, Swimlane.GENERAL),
-    _row(13, store.RaftFragment, None, Swimlane.GENERAL),
+    _row(13, store.RaftFragment, store.FragmentTaken, Swimlane.GENERAL),
     _row(14, store.JoinMetadataCluster, store.MembershipReply, Swimlane.GENERAL),
     _row(15, store.RemoveFromMetadataCluster, store.MembershipReply, Swimlane.GENERAL),
     _row(16, store.MetadataServerStatusRequest, store.MetadataServerStatus, Swimlane.GENERAL),
