@@ -75,6 +75,8 @@ EXPECTED_BACK_S: Final = 5.0
 EXPECTED_BACK_AT_START_S: Final = 10.0
 """When a whole cluster starts, its nodes come one after the other."""
 OUTDATED_READ_S: Final = 0.5
+HEAR_ALL_S: Final = 3.0
+"""How long a new controller waits for the first word of every living worker."""
 REPORT_AGE_MAX_S: Final = 5.0
 """How long a living but silent node is believed to do what it said last."""
 EVENTS_MAX: Final = 1000
@@ -149,6 +151,7 @@ class Controller:
         self._read_outdated_at = 0.0
         self._hurry_until = 0.0
         self._hurried_at = 0.0
+        self._hear_until = 0.0
         self._settled = True
         self._homeless: list[PartitionId] = []
         self.is_controller = False
@@ -208,6 +211,7 @@ class Controller:
         now = self._clock.monotonic()
         self._reread_at = now + REREAD_S
         self._hurry_until = now + HURRY_S
+        self._hear_until = now + HEAR_ALL_S
         self._living = frozenset(node.id for node in self._liveness.alive.value)
         until = now + EXPECTED_BACK_AT_START_S
         workers = self._metadata.nodes.value.with_role(Role.WORKER)
@@ -232,6 +236,10 @@ class Controller:
     async def _step(self) -> None:
         self._notice_lives()
         self._hear_reports()
+        if self._is_unheard():
+            self._settled = False
+            self._hurry_collector()
+            return
         table = self._metadata.partition_table.value.partitions
         if unread := self._epochs.unread(table):
             await self._epochs.read(unread)
@@ -317,6 +325,14 @@ class Controller:
             for node, report in self._reports.items()
             if node in alive and now - report.at < REPORT_AGE_MAX_S
         }
+
+    def _is_unheard(self) -> bool:
+        """A living worker may lead unheard: whoever decided now would depose it."""
+        if self._clock.monotonic() >= self._hear_until:
+            return False
+        workers = self._metadata.nodes.value.with_role(Role.WORKER)
+        lives = {worker.current_generation for worker in workers}
+        return not lives.intersection(self._liveness.alive.value).issubset(self._reports)
 
     def _notice_lives(self) -> None:
         living = frozenset(node.id for node in self._liveness.alive.value)

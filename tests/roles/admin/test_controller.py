@@ -365,3 +365,25 @@ def test_malformed_epoch_metadata_is_left_alone() -> None:
         assert cluster.store.reads - reads < 10
 
     simulate(9, scenario)
+
+
+def test_new_controller_hears_everybody_before_it_decides() -> None:
+    """Goal: a leader whose first report is late is not deposed by a new controller. Method: node 2
+    misses the first polls after node 1, the controller, died.
+    """
+
+    async def scenario(loop: SimLoop) -> None:
+        cluster = started(loop, 3, 3, 3)
+        await cluster.world.eventually(lambda: cluster.is_led(3, {1, 2, 3}), 1.0)
+        await cluster.world.eventually(lambda: loop.time() > 3, 4)
+        of_third = [p for p, nodes in cluster.leaders().items() if nodes == [3]]
+        router = cluster.world.hosts[3].fabric.router
+        router.forget(GetNodeState)
+        await cluster.kill(1)
+        await cluster.world.eventually(lambda: loop.time() > 4, 4)
+        router.on(GetNodeState, cluster.workers[3].report)
+        await cluster.world.eventually(lambda: cluster.is_led(3, {2, 3}), 1.5)
+        assert of_third and all(cluster.leaders()[p] == [3] for p in of_third)
+        assert not {e.partition for e in cluster.controllers[2].events}.intersection(of_third)
+
+    simulate(10, scenario)
