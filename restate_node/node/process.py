@@ -1,0 +1,176 @@
+"""A node as a process: real ports below it, servers around it, signals, one line when it is ready,
+one when it fails.
+
+    TCP port ─▶ Front ─┬─ frames ─▶ DataPlane ─▶ Node.fabric
+                       └─ HTTP ───▶ ControlPlane (gRPC services, /health, /metrics)      admin port ─▶ REST
+
+Everything that can be wrong from the start (a port in use, a directory that is locked) is found
+before anything is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from restate_node.node.edges import admin_application, grpc_methods, pages
+from restate_node.node.marker import MarkerError
+from restate_node.node.node import Node
+from restate_node.node.ports import Ports
+from restate_node.runtime.ports import StoreError
+from restate_node.runtime.real.clock import RealClock
+from restate_node.runtime.real.control_plane import SOCKET_PATH_BYTES_MAX, ControlPlane
+from restate_node.runtime.real.data_plane import DataPlane
+from restate_node.runtime.real.disk import RealDisk
+from restate_node.runtime.real.front import Front
+from restate_node.runtime.real.front_address import ListenAddress
+from restate_node.runtime.real.front_splice import SpliceAcceptor
+from restate_node.runtime.real.http_server import HttpServer
+from restate_node.runtime.real.loop import LoopStall, LoopWatchdog
+from restate_node.runtime.tasks import ShutdownCause, TaskKind
+from restate_node.types.nodes import Role
+from restate_node.types.options import NodeOptions
+
+logger = structlog.get_logger(__name__)
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+
+
+class StartError(Exception):
+    """The process cannot start like this; one line that says what to change."""
+
+
+async def run_process(options: NodeOptions) -> int:
+    """Run a node until it stops; returns the exit code. Raises StartError before it has begun."""
+    addresses = _addresses(options)
+    for name, address in addresses.items():
+        _check_free(name, address)
+    node, data_plane = _build(options)
+    watchdog = LoopWatchdog(_report_stall)
+    watchdog.start()
+    with tempfile.TemporaryDirectory(prefix="restate-") as short_directory:
+        socket_path = _socket_path(options, short_directory)
+        await _serve_edges(node, data_plane, addresses, socket_path)
+        _stop_on_signals(node)
+        reporter = node.tasks.spawn(TaskKind.BACKGROUND, "ready line", _announce(node, addresses))
+        cause = await node.run()
+        reporter.cancel()
+    watchdog.stop()
+    return _exit_code(cause)
+
+
+def _build(options: NodeOptions) -> tuple[Node, DataPlane]:
+    directory = Path(options.base_dir) / str(options.node_name)
+    data_plane = DataPlane(None)
+    try:
+        disk = RealDisk(directory)
+        seed = int.from_bytes(os.urandom(16), "big")
+        ports = Ports(RealClock(), data_plane, disk, random.Random(seed))
+        return Node(options, ports, str(directory)), data_plane
+    except (StoreError, MarkerError) as error:
+        raise StartError(str(error)) from None
+
+
+async def _serve_edges(
+    node: Node, data_plane: DataPlane, addresses: dict[str, ListenAddress], socket_path: Path
+) -> None:
+    """Start the servers and wait until they listen; the first that fails stops the node."""
+    control_plane = ControlPlane(grpc_methods(node), pages(node), socket_path)
+    splice = SpliceAcceptor(socket_path)
+    front = Front(addresses["fabric"], data_plane.accept_connection, splice.accept)
+    tasks = [
+        node.tasks.spawn(TaskKind.CONTROL_PLANE, "control plane", control_plane.run()),
+        node.tasks.spawn(TaskKind.CONTROL_PLANE, "fabric port", front.run()),
+    ]
+    started = [control_plane.started.wait(), front.started.wait()]
+    if "admin" in addresses:
+        server = HttpServer(admin_application(node), addresses["admin"])
+        tasks.append(node.tasks.spawn(TaskKind.ADMIN, "admin port", server.run()))
+        started.append(server.started.wait())
+    await _first_failure_or_all(tasks, started)
+
+
+async def _first_failure_or_all(
+    tasks: Sequence[asyncio.Task[None]], started: Sequence[object]
+) -> None:
+    waits = [asyncio.ensure_future(event) for event in started]  # type: ignore[arg-type]
+    everything = asyncio.ensure_future(asyncio.gather(*waits))
+    await asyncio.wait([everything, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    everything.cancel()
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise StartError(str(error)) from None
+
+
+def _stop_on_signals(node: Node) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        name = signal.Signals(number).name
+        loop.add_signal_handler(number, node.tasks.request_shutdown, f"received {name}")
+
+
+async def _announce(node: Node, addresses: dict[str, ListenAddress]) -> None:
+    await node.ready.until(bool)
+    shown = {name: f"http://{address}" for name, address in addresses.items()}
+    shown["fabric"] = str(node.options.advertised_address)
+    logger.info(
+        "ready",
+        node=str(node.cache.me),
+        cluster=node.options.cluster_name,
+        roles=" | ".join(sorted(role.value for role in node.options.roles)),
+        **shown,
+    )
+
+
+def _exit_code(cause: ShutdownCause) -> int:
+    if cause.error is None:
+        logger.info("stopped", reason=cause.reason)
+        return EXIT_OK
+    logger.error(f"Shutting down: {cause.reason}")
+    print(f"restate-node: {cause.error}", file=sys.stderr)
+    return EXIT_FAILED
+
+
+def _addresses(options: NodeOptions) -> dict[str, ListenAddress]:
+    addresses = {"fabric": ListenAddress(options.bind_ip, options.bind_port)}
+    if Role.ADMIN in options.roles:
+        admin = options.admin
+        addresses["admin"] = ListenAddress(admin.bind_ip or options.bind_ip, admin.bind_port)
+    return addresses
+
+
+def _check_free(name: str, address: ListenAddress) -> None:
+    """Bind and let go again: a port in use is found before the data directory is touched."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.host, address.port))
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {address} for the {name} port: {error.strerror}; "
+                f"stop what uses it or change {'bind-port' if name == 'fabric' else 'admin.bind-port'}"
+            ) from None
+
+
+def _socket_path(options: NodeOptions, short_directory: str) -> Path:
+    """`<base-dir>/<node-name>/fabric.sock`; elsewhere when the kernel cannot take so long a path."""
+    path = (Path(options.base_dir) / str(options.node_name) / "fabric.sock").absolute()
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
+        return path
+    return Path(short_directory) / "fabric.sock"
+
+
+def _report_stall(stall: LoopStall) -> None:
+    logger.warning("event loop was blocked", late_ms=round(stall.late_ms), stack=stall.stack)
