@@ -28,8 +28,8 @@ Sans-io: the driver is `cluster.membership`, which passes monotonic time in seco
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping
+from random import Random
 from typing import Final
 
 from restate_node.protocol.gossip_effects import Ask, Effect, LeadersChanged, Send, StatesChanged
@@ -62,7 +62,7 @@ class FailureDetector:
         me: GenerationalNodeId,
         instance_ts: int,
         options: GossipOptions,
-        rng: random.Random,
+        rng: Random,
         now: float,
     ) -> None:
         self._me = Beat(me, instance_ts, 1, Phase.STARTING)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import permutations, product
 
 from restate_node.runtime.ports import Swimlane
 
@@ -105,9 +106,6 @@ class Links:
 
     def partition(self, groups: Sequence[Sequence[str]]) -> None:
         """Cut every pair of hosts that are not in the same group, both ways."""
-        for group in groups:
-            for other in groups:
-                if other is not group:
-                    for source in group:
-                        for target in other:
-                            self.cut(source, target)
+        for group, other in permutations(groups, 2):
+            for source, target in product(group, other):
+                self.cut(source, target)

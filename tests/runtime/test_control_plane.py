@@ -19,7 +19,6 @@ import zstandard
 from google.protobuf.empty_pb2 import Empty
 
 from restate_node.runtime.real.control_plane import ControlPlane, ControlPlaneOptions
-from restate_node.runtime.real.control_plane_endpoints import STATUS_MESSAGE_BYTES_MAX, shortened
 from restate_node.runtime.real.control_plane_methods import GrpcMethod, GrpcStreamMethod, Page
 from restate_node.runtime.real.front_address import AddressUnusable
 from restate_node.types.grpc_status import GrpcError, StatusCode
@@ -593,22 +592,3 @@ def test_the_method_table_has_no_duplicates(tmp_path: Path) -> None:
     methods = Handlers().methods()
     with pytest.raises(ValueError, match="same path"):
         ControlPlane([*methods, methods[0]], PAGES, tmp_path / "s")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("two\nlines", "two lines"),
-        ("x" * 5000, "x" * STATUS_MESSAGE_BYTES_MAX),
-        ("ü" * 5000, "ü" * (STATUS_MESSAGE_BYTES_MAX // 2)),
-    ],
-)
-def test_status_messages_are_one_short_line(text: str, expected: str) -> None:
-    """Goal: messages fit into a header. Method: table."""
-    assert shortened(text) == expected
-
-
-def test_an_error_cannot_be_ok() -> None:
-    """Goal: a failure never looks like success. Method: construct one."""
-    with pytest.raises(ValueError, match="choose another"):
-        GrpcError(StatusCode.OK, "fine")
