@@ -1,8 +1,8 @@
 """The cluster as this tool sees it: any address leads to the newest metadata.
 
     addresses of the command line ──GetIdent──▶ newest nodes configuration among the answers
-            nodes of that version ──GetIdent──▶ newest logs and partition table, once a
-                                                majority of the nodes has answered
+            nodes of that version ──GetIdent──▶ newest logs and partition table; a majority
+                                                must answer, stragglers are hardly waited for
               nodes with the role ──the call──▶ one after the other until one succeeds
 
 Nodes that are not alive are passed over: what they know may be old. A node that cannot be reached
@@ -44,6 +44,8 @@ from restate_node.wire.storage_codec import CodecError
 
 CALLS_MAX = 32
 """Calls under way at once."""
+STRAGGLER_TIMEOUT_MS = 250
+"""How long the remaining nodes have for each further answer once a majority has answered."""
 NOT_PROVISIONED = (
     "the cluster appears to be not provisioned: provision it with `restatectl provision`"
 )
@@ -247,22 +249,31 @@ class Cluster:
     async def _idents(
         self, links: Sequence[Link], enough: int | None = None
     ) -> tuple[list[Answer], list[CallFailed]]:
-        """Ask all; stop waiting once `enough` nodes that are alive have answered."""
-        tasks = [asyncio.create_task(self._ident(link)) for link in links]
+        """Ask all. Once `enough` nodes that are alive have answered, the rest has little time."""
+        pending = {asyncio.create_task(self._ident(link)) for link in links}
+        started = list(pending)
         answers: list[Answer] = []
         failures: list[CallFailed] = []
         try:
-            for finished in asyncio.as_completed(tasks):
-                try:
-                    answers.append(await finished)
-                except CallFailed as failure:
-                    failures.append(failure)
-                if enough is not None and sum(a.alive for a in answers) >= enough:
+            while pending:
+                settled = enough is not None and sum(a.alive for a in answers) >= enough
+                done, pending = await asyncio.wait(
+                    pending,
+                    timeout=STRAGGLER_TIMEOUT_MS / 1000 if settled else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if not done:
                     break
+                for task in done:
+                    error = task.exception()
+                    if isinstance(error, CallFailed):
+                        failures.append(error)
+                    else:
+                        answers.append(task.result())
         finally:
-            for task in tasks:
+            for task in started:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*started, return_exceptions=True)
         return answers, failures
 
     async def _ident(self, link: Link) -> Answer:

@@ -15,6 +15,7 @@ import grpc
 import pytest
 from ctl_fake_node import FakeNode, Refusal, members, one_log
 
+from restate_node.ctl import connection
 from restate_node.ctl.address import parse_address, parse_addresses
 from restate_node.ctl.connection import NOT_PROVISIONED, CallsFailed, Cluster
 from restate_node.ctl.errors import CallFailed, CtlError, NotProvisioned
@@ -127,6 +128,20 @@ async def test_logs_come_from_the_nodes_not_from_the_address() -> None:
         async with cluster(first.address, single=True) as alone:
             assert (await alone.logs()).version == 4
     assert second.calls == {"GetIdent": 1, "GetMetadata": 1}
+
+
+async def test_a_silent_node_does_not_hold_up_the_majority(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Goal: one black hole of three costs little. How: it would last a minute, we give it 20 ms."""
+    monkeypatch.setattr(connection, "STRAGGLER_TIMEOUT_MS", 20)
+    async with FakeNode(1) as first, FakeNode(2) as second, raw_server(None) as silent:
+        nodes = members(3, first.address, second.address, silent)
+        first.knows(nodes, one_log(4))
+        second.knows(nodes, one_log(5))
+        async with cluster(first.address, timeouts=Timeouts(60_000, 60_000)) as found:
+            async with asyncio.timeout(10):
+                assert (await found.logs()).version == 5
 
 
 async def test_unreadable_metadata_names_the_node() -> None:
