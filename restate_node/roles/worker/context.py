@@ -1,0 +1,51 @@
+"""What all processors of a worker share: who they are, what they use, whom they tell."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from restate_node.roles.worker.log import Log
+from restate_node.runtime.ports import Clock, Disk
+from restate_node.runtime.tasks import TaskCenter
+from restate_node.types.ids import GenerationalNodeId, LeaderEpoch, LogId, PartitionId
+from restate_node.types.options import WorkerOptions
+
+Edit = Callable[[bytes | None], bytes | None]
+
+
+class MetadataStore(Protocol):
+    """The part of `cluster.metadata_client.MetadataClient` that a worker needs."""
+
+    async def update(self, key: str, edit: Edit) -> bytes | None:
+        """Read, modify, write; None leaves the value as it is. Raises MetadataError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LeadershipListeners:
+    """Whom to tell what this node leads. Called on the loop; they must not block or raise."""
+
+    announce: Callable[[PartitionId, LeaderEpoch], None]
+    """This node leads since that epoch: tell the cluster."""
+    on_leader: Callable[[LogId, PartitionId], None]
+    """This node now is the preferred writer of the log."""
+    on_follower: Callable[[LogId, PartitionId], None]
+    """It no longer is. Comes once after each `on_leader`."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """Given to every processor."""
+
+    me: GenerationalNodeId
+    disk: Disk
+    log: Log
+    metadata: MetadataStore
+    tasks: TaskCenter
+    clock: Clock
+    rng: random.Random
+    options: WorkerOptions
+    listeners: LeadershipListeners

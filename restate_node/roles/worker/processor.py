@@ -1,0 +1,187 @@
+"""Runs one partition on this node, whatever happens to it.
+
+    ┌▶ open the store ─▶ replay, find the tail, flush, elections ─▶ failure ─▶ close ─▶ pause ┐
+    └──────────────────────────────── a life ◀────────────────────────────────────────────────┘
+
+A life is a group of tasks over one opened store; the first that fails ends it. What failed does not
+matter much: the store says where to go on, the log has the rest, and a new life begins after a
+pause that grows until a replica catches up again. A processor that waits for somebody (a trim gap,
+a lost log, a newer release) is parked the same way, with longer pauses, and reports STARTING.
+
+Cancelling `run` steps down, flushes within `CLOSE_TIMEOUT_S`, and closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, cast
+
+import structlog
+
+from restate_node.protocol.leadership import RunState
+from restate_node.roles.worker.context import WorkerContext
+from restate_node.roles.worker.errors import CannotProceed
+from restate_node.roles.worker.leader import LeaderDuty
+from restate_node.roles.worker.partition_store import PartitionStore
+from restate_node.roles.worker.replay import Replay
+from restate_node.runtime.ports import StoreError
+from restate_node.types.fabric import RpcCode, RpcFailure
+from restate_node.types.partitions import Partition
+from restate_node.types.processor_messages import (
+    DetailedRunMode,
+    PatchState,
+    ProcessorStatus,
+    Proposed,
+    ReplayStatus,
+    RunMode,
+)
+
+logger = structlog.get_logger(__name__)
+
+CLOSE_TIMEOUT_S: Final = 5.0
+RESTART_PAUSE_S: Final = 0.25
+PARKED_PAUSE_S: Final = 2.0
+PAUSE_MAX_S: Final = 60.0
+
+DETAILED_MODES: Final = {
+    RunState.FOLLOWER: DetailedRunMode.FOLLOWER,
+    RunState.CLAIMING: DetailedRunMode.CANDIDATE,
+    RunState.CANDIDATE: DetailedRunMode.CANDIDATE,
+    RunState.BECOMING_LEADER: DetailedRunMode.BECOMING_LEADER,
+    RunState.LEADER: DetailedRunMode.LEADER,
+}
+
+
+class Life:
+    """One opened store and what works on it."""
+
+    def __init__(
+        self,
+        partition: Partition,
+        store: PartitionStore,
+        context: WorkerContext,
+        asked_to_lead: asyncio.Event,
+    ) -> None:
+        self.store = store
+        self.duty = LeaderDuty(partition, store, context, asked_to_lead)
+        self.replay = Replay(partition, store, context, self.duty.applied)
+
+    async def run(self) -> None:
+        """Until cancelled or the first failure; raises what failed, in an ExceptionGroup."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.replay.run())
+                group.create_task(self.replay.find_target())
+                group.create_task(self.replay.keep_flushed())
+                group.create_task(self.duty.run(self.replay))
+        finally:
+            self.duty.stop()
+
+
+class PartitionProcessor:
+    """The handle; `run` is one task of kind PARTITION_PROCESSOR."""
+
+    def __init__(self, partition: Partition, context: WorkerContext) -> None:
+        self._partition = partition
+        self._context = context
+        self._asked_to_lead = asyncio.Event()
+        self._planned_mode = RunMode.FOLLOWER
+        self._life: Life | None = None
+        self._failures = 0
+
+    @property
+    def store(self) -> PartitionStore | None:
+        """The open store, for reading; None between two lives."""
+        return None if self._life is None else self._life.store
+
+    def order(self, mode: RunMode) -> None:
+        """What the controller wants. To lead means to campaign unless that is under way, or won; a
+        leader that shall follow goes on until its successor has announced itself.
+        """
+        self._planned_mode = mode
+        if mode is RunMode.FOLLOWER:
+            self._asked_to_lead.clear()
+        elif self._life is None or self._life.duty.leadership.state is RunState.FOLLOWER:
+            self._asked_to_lead.set()
+
+    async def patch_state(self, request: PatchState) -> Proposed:
+        """Raises RpcFailure."""
+        if self._life is None:
+            text = f"partition {self._partition.id} does not run here now"
+            raise RpcFailure(RpcCode.NOT_READY, text)
+        return await self._life.duty.patch_state(request)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self._live()
+            except Exception as failure:
+                await asyncio.sleep(self._pause_after(_first_cause(failure)))
+
+    async def _live(self) -> None:
+        store = await PartitionStore.open(self._context.disk, self._partition.id)
+        try:
+            self._life = Life(self._partition, store, self._context, self._asked_to_lead)
+            await self._life.run()
+        finally:
+            life, self._life = self._life, None
+            if life is not None and life.replay.status is ReplayStatus.ACTIVE:
+                self._failures = 0
+            await self._close(store)
+
+    async def _close(self, store: PartitionStore) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await store.flush()
+        except (StoreError, TimeoutError) as error:
+            logger.warning(
+                "store closes without a flush; the log has the rest",
+                partition=self._partition.id,
+                durable_lsn=store.durable,
+                reason=str(error) or "it takes too long",
+            )
+        await store.close()
+
+    def _pause_after(self, cause: BaseException) -> float:
+        parked = isinstance(cause, CannotProceed)
+        first = PARKED_PAUSE_S if parked else RESTART_PAUSE_S
+        pause = min(PAUSE_MAX_S, first * 2 ** min(self._failures, 10))
+        self._failures += 1
+        if parked or isinstance(cause, StoreError):
+            logger.warning(str(cause), partition=self._partition.id, retry_in_s=pause)
+        else:
+            logger.error(
+                "processor failed", partition=self._partition.id, retry_in_s=pause, exc_info=cause
+            )
+        return pause * self._context.rng.uniform(0.7, 1.3)
+
+    # ------------------------------------------------------------ status
+
+    def status(self) -> ProcessorStatus:
+        """As the control plane shows it; without positions between two lives."""
+        life = self._life
+        state = RunState.FOLLOWER if life is None else life.duty.leadership.state
+        observed = None if life is None else life.duty.leadership.observed
+        is_leader = state is RunState.LEADER
+        return ProcessorStatus(
+            partition=self._partition.id,
+            planned_mode=self._planned_mode,
+            effective_mode=RunMode.LEADER if is_leader else RunMode.FOLLOWER,
+            detailed_mode=DETAILED_MODES[state],
+            replay_status=ReplayStatus.STARTING if life is None else life.replay.status,
+            updated_at_ms=self._context.clock.unix_ms(),
+            observed_epoch=None if observed is None else observed.epoch,
+            observed_leader=None if observed is None else observed.node,
+            applied_lsn=None if life is None else life.store.applied or None,
+            applied_at_ms=None if life is None else life.replay.applied_at_ms,
+            durable_lsn=None if life is None else life.store.durable or None,
+            target_tail_lsn=None if life is None else life.replay.known_tail,
+        )
+
+
+def _first_cause(failure: BaseException) -> BaseException:
+    """The first failure in a group; those after it are mostly its consequences."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = cast("BaseExceptionGroup[BaseException]", failure).exceptions[0]
+    return failure
