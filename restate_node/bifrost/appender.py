@@ -28,7 +28,7 @@ from restate_node.bifrost.loglet import AppendResult, Loglet
 from restate_node.types.ids import LogId, SegmentIndex
 from restate_node.types.log_messages import AppendStatus
 from restate_node.types.offsets import LogletOffset, Lsn, to_lsn
-from restate_node.types.records import RecordBatch, join
+from restate_node.types.records import RECORD_BYTES_MAX, RecordBatch, join
 
 logger = structlog.get_logger(__name__)
 
@@ -36,6 +36,10 @@ PENDING_BYTES_MAX: Final = 128 * 1024 * 1024
 FULL_BYTES: Final = 32 * 1024 * 1024
 JOINED_BYTES_MAX: Final = 1024 * 1024
 WINDOW_PAUSE_S: Final = 0.001
+BATCH_BYTES_MAX: Final = RECORD_BYTES_MAX + 64 * 1024
+"""A larger batch is refused: a store of it would not fit into a frame."""
+BATCH_OVERHEAD_BYTES: Final = 400
+"""What a waiting batch costs besides its body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ Raises LogUnavailable when there is none to be had now.
 OnCommitted = Callable[[Lsn | AppendFailed], None]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Pending:
     batch: RecordBatch
     on_committed: OnCommitted
@@ -88,6 +92,7 @@ class Appender:
         self._sent: deque[_Pending] = deque()
         self._unsent: deque[_Pending] = deque()
         self._outstanding = 0
+        self._must_pause = False
         self._bytes = 0
         self._retry_send: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
@@ -104,20 +109,20 @@ class Appender:
 
     def submit(self, batch: RecordBatch, on_committed: OnCommitted) -> None:
         """Append; the callback comes exactly once, later, with the LSN of the first record."""
-        if self._state is _State.CLOSED or self._bytes > PENDING_BYTES_MAX:
-            reason = "the appender is closed" if self._bytes == 0 else "too much is waiting"
-            failure = AppendFailed(f"log {self._log}: {reason}", maybe_written=False)
+        refusal = self._refusal(batch)
+        if refusal is not None:
+            failure = AppendFailed(f"log {self._log}: {refusal}", maybe_written=False)
             self._loop.call_soon(on_committed, failure)
             return
         self._unsent.append(_Pending(batch, on_committed))
-        self._bytes += len(batch.body)
+        self._bytes += len(batch.body) + BATCH_OVERHEAD_BYTES
         if self._state is _State.STREAMING:
             self._send()
         else:
             self._wake.set()
 
     async def append(self, batch: RecordBatch) -> Lsn:
-        """Append and wait for the commit; raises AppendFailed when the appender is closed.
+        """Append and wait for the commit; raises AppendFailed when it is refused or closed.
 
         Cancellation leaves the records on their way: they may be committed all the same.
         """
@@ -149,6 +154,17 @@ class Appender:
                 self._wake.clear()
         finally:
             self._close()
+
+    def _refusal(self, batch: RecordBatch) -> str | None:
+        if self._state is _State.CLOSED:
+            return "the appender is closed"
+        if batch.count < 1:
+            return "the batch is empty"
+        if len(batch.body) > BATCH_BYTES_MAX:
+            return f"a batch of {len(batch.body)} bytes is above {BATCH_BYTES_MAX}: split it"
+        if self._bytes > PENDING_BYTES_MAX:
+            return "too much is waiting; retry after a while"
+        return None
 
     # ------------------------------------------------------------ streaming
 
@@ -204,8 +220,8 @@ class Appender:
         else:
             for pending in members:
                 pending.maybe_written = pending.maybe_written or result.maybe_written
-            overloaded = result.status is AppendStatus.OVERLOADED
-            self._fall_back(None if overloaded else segment.index)
+            self._must_pause = result.status is AppendStatus.OVERLOADED
+            self._fall_back(None if self._must_pause else segment.index)
         if self._state is _State.SETTLING and self._outstanding == 0:
             self._settled()
         elif self._state is _State.STREAMING and self._unsent:
@@ -215,7 +231,7 @@ class Appender:
         for pending in members:
             first = self._sent.popleft()
             assert first is pending, "a loglet acknowledged out of order"
-            self._bytes -= len(pending.batch.body)
+            self._bytes -= len(pending.batch.body) + BATCH_OVERHEAD_BYTES
             pending.on_committed(to_lsn(base, offset))
             offset = LogletOffset(offset + pending.batch.count)
 
@@ -240,6 +256,9 @@ class Appender:
 
     async def _recover(self) -> None:
         pause, longest = self._retry_s
+        if self._must_pause:
+            self._must_pause = False
+            await asyncio.sleep(pause * self._rng.uniform(0.7, 1.3))
         while True:
             try:
                 self._segment = await self._reopen(self._failed)
@@ -253,8 +272,12 @@ class Appender:
 
     def _close(self) -> None:
         self._state = _State.CLOSED
-        for pending in [*self._sent, *self._unsent]:
-            maybe = pending.maybe_written or pending in self._sent
+        if self._retry_send is not None:
+            self._retry_send.cancel()
+        for pending in self._sent:
+            pending.maybe_written = True
+        for pending in (*self._sent, *self._unsent):
+            maybe = pending.maybe_written
             failure = AppendFailed(f"log {self._log}: the appender closed", maybe_written=maybe)
             self._loop.call_soon(pending.on_committed, failure)
         self._sent.clear()

@@ -10,7 +10,7 @@ applied again to what won, and each then learns from its outcome whether it is s
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -31,6 +31,8 @@ logger = structlog.get_logger(__name__)
 
 QUEUED_EDITS_MAX: Final = 100_000
 
+_Queued: TypeAlias = "tuple[Edit, asyncio.Future[EditOutcome]]"
+
 
 class ChainKeeper:
     """Edits chains; `run` is one task of the node."""
@@ -38,7 +40,8 @@ class ChainKeeper:
     def __init__(self, metadata: MetadataCache, client: MetadataClient) -> None:
         self._metadata = metadata
         self._client = client
-        self._queue: list[tuple[Edit, asyncio.Future[EditOutcome]]] = []
+        self._queue: list[_Queued] = []
+        self._stopped = False
         self._wake = asyncio.Event()
 
     async def edit(self, edit: Edit) -> EditOutcome:
@@ -48,6 +51,8 @@ class ChainKeeper:
         """
         if len(self._queue) >= QUEUED_EDITS_MAX:
             raise LogUnavailable("too many changes of chains are waiting; retry")
+        if self._stopped:
+            raise LogUnavailable("chains cannot be changed now: this node is stopping")
         answer: asyncio.Future[EditOutcome] = asyncio.get_running_loop().create_future()
         self._queue.append((edit, answer))
         self._wake.set()
@@ -58,23 +63,28 @@ class ChainKeeper:
         self._install(await self._read())
 
     async def run(self) -> None:
-        """Until cancelled. Whoever waits then is answered LogUnavailable by its own cancellation."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            batch, self._queue = self._queue, []
-            batch = [(edit, answer) for edit, answer in batch if not answer.done()]
-            if batch:
-                await self._commit(batch)
+        """Until cancelled; whoever waits then, or comes later, is answered LogUnavailable."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                batch, self._queue = self._queue, []
+                batch = [queued for queued in batch if not queued[1].done()]
+                if batch:
+                    await self._commit(batch)
+        finally:
+            self._stopped = True
+            _deny(self._queue, "this node is stopping")
 
-    async def _commit(self, batch: list[tuple[Edit, asyncio.Future[EditOutcome]]]) -> None:
+    async def _commit(self, batch: list[_Queued]) -> None:
         try:
             result = await self._compare_and_swap([edit for edit, _ in batch])
         except (MetadataError, LogUnavailable) as error:
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(LogUnavailable(f"chains cannot be changed now: {error}"))
+            _deny(batch, str(error))
             return
+        except BaseException:
+            _deny(batch, "this node is stopping")
+            raise
         for (_, answer), outcome in zip(batch, result.outcomes, strict=True):
             if not answer.done():
                 answer.set_result(outcome)
@@ -122,3 +132,9 @@ class ChainKeeper:
 
     def _install(self, logs: Logs) -> None:
         self._metadata.install(MetadataKind.LOGS, logs)
+
+
+def _deny(queued: list[_Queued], reason: str) -> None:
+    for _, answer in queued:
+        if not answer.done():
+            answer.set_exception(LogUnavailable(f"chains cannot be changed now: {reason}"))

@@ -7,6 +7,7 @@ loop, and forgets everything with the process.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 from restate_node.bifrost.loglet import AppendResult, OnAppended
 from restate_node.protocol.loglet_runs import Span, answer
@@ -34,6 +35,7 @@ class MemoryLoglet:
         self._tail = Watch(LogletTail(TailState.OPEN, OLDEST_OFFSET))
         self._trim_point = LogletOffset(0)
         self._loop = asyncio.get_running_loop()
+        self._answers: deque[tuple[OnAppended, AppendResult]] = deque()
 
     @property
     def id(self) -> LogletId:
@@ -46,12 +48,23 @@ class MemoryLoglet:
     def append(self, batch: RecordBatch, on_appended: OnAppended) -> bool:
         tail = self._tail.value
         if tail.is_sealed:
-            self._loop.call_soon(on_appended, AppendResult(AppendStatus.SEALED))
+            self._answer(on_appended, AppendResult(AppendStatus.SEALED))
             return True
         self._runs.append(StoredRun(tail.offset, batch.count, batch.body))
         self._tail.set(LogletTail(TailState.OPEN, LogletOffset(tail.offset + batch.count)))
-        self._loop.call_soon(on_appended, AppendResult(AppendStatus.OK, tail.offset))
+        self._answer(on_appended, AppendResult(AppendStatus.OK, tail.offset))
         return True
+
+    def _answer(self, on_appended: OnAppended, result: AppendResult) -> None:
+        self._answers.append((on_appended, result))
+        if len(self._answers) == 1:
+            self._loop.call_soon(self._send_answers)
+
+    def _send_answers(self) -> None:
+        """All at once: two callbacks of one turn have no order."""
+        answers, self._answers = self._answers, deque()
+        for on_appended, result in answers:
+            on_appended(result)
 
     async def find_tail(self) -> LogletTail:
         return self._tail.value

@@ -13,9 +13,9 @@ consumer decides what that means.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from random import Random
-from typing import Final, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
 import structlog
 
@@ -136,18 +136,8 @@ class LogReader:
         if loglet.known_tail.value.is_sealed:
             await self._chain_changed(self._metadata.logs.revision)
             return
-        waits = [
-            asyncio.ensure_future(loglet.wait_for_tail(step.offset)),
-            asyncio.ensure_future(self._chain_changed(self._metadata.logs.revision)),
-        ]
-        try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-        for wait in waits:
-            if wait in done:
-                wait.result()
+        revision = self._metadata.logs.revision
+        await _first_of(loglet.wait_for_tail(step.offset), self._chain_changed(revision))
         cursor.tail_moved(step.segment, loglet.known_tail.value.offset)
 
     async def _chain_changed(self, revision: int) -> None:
@@ -160,3 +150,23 @@ class LogReader:
                 "log cannot be read now", log=self._log, lsn=self.position, reason=reason
             )
         await asyncio.sleep(RETRY_PAUSE_S * self._rng.uniform(0.7, 1.3))
+
+
+async def _first_of(*waits: Coroutine[Any, Any, None]) -> None:
+    """Return, or raise, with whichever ends first. Cancellation-safe: both are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+            task.add_done_callback(_heard)
+    for task in tasks:
+        if task in done:
+            task.result()
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    """Nobody waits for it any more; its exception would be reported as forgotten."""
+    if not task.cancelled():
+        task.exception()

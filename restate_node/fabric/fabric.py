@@ -1,7 +1,7 @@
 """The fabric: calls between nodes, and to this node itself, by one interface.
 
     call / submit / notify ─▶ LinkPool ─▶ OutgoingConnection ═▶ IncomingConnection ─▶ Router
-                   └───────────── to itself: in the next turn of the loop ─────────────▲
+                   └───────────── to itself: Loopback, a turn of the loop later ───────▲
 
 A role never knows whether it talks to a neighbour or to another role of its own process; that is
 what lets roles be split over processes freely. Calls to oneself skip encoding, because messages are
@@ -18,12 +18,13 @@ import msgspec
 
 from restate_node.fabric.directory import Directory
 from restate_node.fabric.incoming import IncomingConnection
+from restate_node.fabric.loopback import Loopback
 from restate_node.fabric.outgoing import OnReply
 from restate_node.fabric.pool import LinkPool
 from restate_node.fabric.router import Router
 from restate_node.runtime.ports import FrameConnection, FrameReceiver, Transport
 from restate_node.runtime.tasks import TaskCenter
-from restate_node.types.fabric import Peer, RpcCode, RpcFailure
+from restate_node.types.fabric import RpcCode, RpcFailure
 from restate_node.types.ids import GenerationalNodeId, PlainNodeId
 from restate_node.wire import rpc_catalog
 
@@ -44,8 +45,9 @@ class Fabric:
         self.router = Router(tasks)
         self._directory = directory
         self._pool = LinkPool(transport, directory, tasks, rng)
+        self._loopback = Loopback(self.router)
         self._loop = asyncio.get_running_loop()
-        self._incoming: list[IncomingConnection] = []
+        self._incoming: dict[IncomingConnection, None] = {}
         transport.accept(self._accept)
 
     async def call(
@@ -87,20 +89,28 @@ class Fabric:
         """Ask without waiting: `on_reply` is called exactly once, later, on the loop. For the
         append path.
         """
+        deadline = self._loop.time() + timeout_s
         me = self._directory.identity().node
         if me is not None and not isinstance(target, str) and _plain(target) == me.id:
-            self._to_myself(target, me, request, on_reply)
+            if isinstance(target, GenerationalNodeId) and target != me:
+                failure = RpcFailure(RpcCode.UNKNOWN_NODE, f"{target} is gone, this is {me}")
+                self._loopback.fail(on_reply, failure)
+            else:
+                self._loopback.submit(me, request, on_reply, deadline)
             return
         lane = rpc_catalog.method_of(request).lane
-        deadline = self._loop.time() + timeout_s
         if isinstance(target, GenerationalNodeId):
             self._pool.submit(target.id, lane, request, on_reply, deadline, target.generation)
         else:
             self._pool.submit(target, lane, request, on_reply, deadline)
 
     def notify(self, target: Target, message: msgspec.Struct) -> None:
-        """Send a one-way message, at most once, to a node other than this one."""
+        """Send a one-way message, at most once, to whatever life of the node there is."""
         destination = target.id if isinstance(target, GenerationalNodeId) else target
+        me = self._directory.identity().node
+        if me is not None and destination == me.id:
+            self._loopback.notify(me, message)
+            return
         self._pool.notify(destination, rpc_catalog.method_of(message).lane, message)
 
     def hang_up(self, node: PlainNodeId, reason: str) -> None:
@@ -110,31 +120,16 @@ class Fabric:
     def close(self, reason: str) -> None:
         """Close all connections, in both directions."""
         self._pool.close(reason)
-        for connection in self._incoming:
+        for connection in list(self._incoming):
             connection.close(reason)
 
     def _accept(self, connection: FrameConnection) -> FrameReceiver:
         incoming = IncomingConnection(connection, self._directory, self.router, self._forget)
-        self._incoming.append(incoming)
+        self._incoming[incoming] = None
         return incoming
 
     def _forget(self, incoming: IncomingConnection) -> None:
-        if incoming in self._incoming:
-            self._incoming.remove(incoming)
-
-    def _to_myself(
-        self, target: Target, me: GenerationalNodeId, request: msgspec.Struct, on_reply: OnReply
-    ) -> None:
-        if isinstance(target, GenerationalNodeId) and target != me:
-            failure = RpcFailure(RpcCode.UNKNOWN_NODE, f"{target} is gone, this is {me}")
-            self._loop.call_soon(on_reply, failure)
-            return
-
-        def reply(result: msgspec.Struct | RpcFailure | None) -> None:
-            if result is not None:
-                self._loop.call_soon(on_reply, result)
-
-        self._loop.call_soon(self.router.dispatch, Peer(me, "myself"), request, reply)
+        self._incoming.pop(incoming, None)
 
 
 def _plain(target: GenerationalNodeId | PlainNodeId) -> PlainNodeId:

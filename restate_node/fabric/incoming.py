@@ -8,6 +8,7 @@ Replies of one turn of the loop leave in one write, because the transport joins 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -17,8 +18,9 @@ import structlog
 from restate_node.fabric.directory import Directory
 from restate_node.fabric.router import Router
 from restate_node.protocol.handshake import answer
-from restate_node.runtime.ports import FrameConnection
+from restate_node.runtime.ports import FrameConnection, FrameLimits
 from restate_node.types.fabric import Hello, Peer, Refused, RpcCode, RpcFailure
+from restate_node.types.metadata import MetadataVersions
 from restate_node.wire import rpc_catalog
 from restate_node.wire.frames import (
     REASON_BYTES_MAX,
@@ -35,6 +37,9 @@ from restate_node.wire.frames import (
 
 logger = structlog.get_logger(__name__)
 
+GREETING_TIMEOUT_S: Final = 5.0
+FRAME_BYTES_MAX: Final = FrameLimits().frame_bytes_max
+"""A larger answer is replaced by a failure that says so."""
 REPLY_BACKLOG_BYTES_MAX: Final = 64 * 1024 * 1024
 """A peer that does not take its answers is cut off before they fill the memory."""
 
@@ -55,7 +60,12 @@ class IncomingConnection:
         self._router = router
         self._peer: Peer | None = None
         self._peer_versions = b""
+        self._my_versions: MetadataVersions | None = None
+        self._my_versions_bytes = b""
         self._closed = False
+        self._impatience = asyncio.get_running_loop().call_later(
+            GREETING_TIMEOUT_S, self._hang_up, "no greeting in time"
+        )
 
     def frames_received(self, frames: Sequence[bytes]) -> None:
         try:
@@ -71,6 +81,7 @@ class IncomingConnection:
 
     def connection_lost(self, reason: str) -> None:
         self._closed = True
+        self._impatience.cancel()
         self._on_closed(self)
 
     def close(self, reason: str) -> None:
@@ -79,6 +90,7 @@ class IncomingConnection:
         self._connection.close(reason)
 
     def _greet(self, frame: bytes) -> None:
+        self._impatience.cancel()
         greeting = decode_handshake(frame)
         if not isinstance(greeting, Hello):
             raise MalformedFrame("the first frame is no Hello")
@@ -110,15 +122,23 @@ class IncomingConnection:
     def _reply(self, rpc_id: int, reply: msgspec.Struct | RpcFailure | None) -> None:
         if rpc_id == 0 or reply is None or self._closed:
             return
-        versions = encode_versions(self._directory.versions())
-        if isinstance(reply, RpcFailure):
-            reason = reply.message.encode()[:REASON_BYTES_MAX]
-            frame = encode_reply(rpc_id, reply.code, versions, reason)
-        else:
-            frame = encode_reply(rpc_id, RpcCode.OK, versions, rpc_catalog.encode(reply))
-        self._connection.send(frame)
+        self._connection.send(self._encode(rpc_id, reply))
         if self._connection.backlog_bytes > REPLY_BACKLOG_BYTES_MAX:
             self._hang_up("the peer does not take its answers")
+
+    def _encode(self, rpc_id: int, reply: msgspec.Struct | RpcFailure) -> bytes:
+        versions = self._directory.versions()
+        if versions is not self._my_versions:
+            self._my_versions, self._my_versions_bytes = versions, encode_versions(versions)
+        if not isinstance(reply, RpcFailure):
+            payload = rpc_catalog.encode(reply)
+            frame = encode_reply(rpc_id, RpcCode.OK, self._my_versions_bytes, payload)
+            if len(frame) <= FRAME_BYTES_MAX:
+                return frame
+            text = f"an answer of {len(payload)} bytes is above {FRAME_BYTES_MAX}: ask for less"
+            reply = RpcFailure(RpcCode.FAILED, text)
+        reason = reply.message.encode("utf-8", "replace")[:REASON_BYTES_MAX]
+        return encode_reply(rpc_id, reply.code, self._my_versions_bytes, reason)
 
     def _hang_up(self, reason: str) -> None:
         self._closed = True

@@ -16,9 +16,10 @@ import msgspec
 
 from restate_node.fabric.directory import Directory
 from restate_node.protocol.handshake import hello, objection
-from restate_node.runtime.ports import FrameConnection, Transport, Unreachable
+from restate_node.runtime.ports import FrameConnection, FrameLimits, Transport, Unreachable
 from restate_node.types.fabric import Peer, Refused, RpcCode, RpcFailure, Swimlane, Welcome
 from restate_node.types.ids import PlainNodeId
+from restate_node.types.metadata import MetadataVersions
 from restate_node.wire import rpc_catalog
 from restate_node.wire.frames import (
     FrameKind,
@@ -32,6 +33,8 @@ from restate_node.wire.frames import (
 )
 
 HANDSHAKE_TIMEOUT_S: Final = 3.0
+FRAME_BYTES_MAX: Final = FrameLimits().frame_bytes_max
+"""A larger call is refused as FORBIDDEN: its caller has to split it."""
 SWEEP_INTERVAL_S: Final = 0.05
 BACKLOG_BYTES_MAX: Final = 64 * 1024 * 1024
 """Above this a call is refused as OVERLOADED: the peer or the network does not keep up."""
@@ -60,6 +63,8 @@ class OutgoingConnection:
         self._pending: dict[int, PendingCall] = {}
         self._next_rpc_id = 1
         self._peer_versions = b""
+        self._my_versions: MetadataVersions | None = None
+        self._my_versions_bytes = b""
         self._sweep: asyncio.TimerHandle | None = None
         self._closed_because: str | None = None
         self.peer: Peer | None = None
@@ -85,29 +90,27 @@ class OutgoingConnection:
                 self.close("handshake failed")
 
     def submit(self, request: msgspec.Struct, on_reply: OnReply, deadline: float) -> None:
-        """Send a call on an open connection; `on_reply` is called once, never from within."""
-        assert self._connection is not None
-        if self._connection.backlog_bytes > BACKLOG_BYTES_MAX:
-            failure = RpcFailure(RpcCode.OVERLOADED, f"{self.peer} does not keep up")
-            self._loop.call_soon(on_reply, failure)
-            return
+        """Send a call; `on_reply` is called once, never from within."""
         method = rpc_catalog.method_of(request)
         rpc_id = self._next_rpc_id
+        frame = encode_call(rpc_id, method.number, self._versions(), rpc_catalog.encode(request))
+        refusal = self._refusal(len(frame))
+        if refusal is not None:
+            self._loop.call_soon(on_reply, refusal)
+            return
+        assert self._connection is not None
         self._next_rpc_id += 1
         self._pending[rpc_id] = PendingCall(method, on_reply, deadline)
-        versions = encode_versions(self._directory.versions())
-        frame = encode_call(rpc_id, method.number, versions, rpc_catalog.encode(request))
         self._connection.send(frame)
         if self._sweep is None:
             self._sweep = self._loop.call_later(SWEEP_INTERVAL_S, self._expire)
 
     def notify(self, message: msgspec.Struct) -> None:
         """Send a one-way message; lost without a word when the connection is."""
-        if self._connection is None or self._connection.backlog_bytes > BACKLOG_BYTES_MAX:
-            return
-        versions = encode_versions(self._directory.versions())
         number = rpc_catalog.method_of(message).number
-        self._connection.send(encode_call(0, number, versions, rpc_catalog.encode(message)))
+        frame = encode_call(0, number, self._versions(), rpc_catalog.encode(message))
+        if self._connection is not None and self._refusal(len(frame)) is None:
+            self._connection.send(frame)
 
     def close(self, reason: str) -> None:
         """Hang up; pending calls are lost."""
@@ -129,6 +132,26 @@ class OutgoingConnection:
 
     def connection_lost(self, reason: str) -> None:
         self._lost(reason)
+
+    def _refusal(self, frame_bytes: int) -> RpcFailure | None:
+        """Why a frame is not sent; nothing was executed then."""
+        if not self.is_open or self._connection is None:
+            reason = self._closed_because or "not connected"
+            return RpcFailure(RpcCode.UNREACHABLE, f"{self.peer}: {reason}")
+        if frame_bytes > FRAME_BYTES_MAX:
+            text = f"a message of {frame_bytes} bytes is above {FRAME_BYTES_MAX}: split it"
+            return RpcFailure(RpcCode.FORBIDDEN, text)
+        if self._connection.backlog_bytes > BACKLOG_BYTES_MAX:
+            return RpcFailure(RpcCode.OVERLOADED, f"{self.peer} does not keep up")
+        return None
+
+    def _versions(self) -> bytes:
+        """The bytes of our metadata versions, made once per change."""
+        versions = self._directory.versions()
+        if versions is not self._my_versions:
+            self._my_versions = versions
+            self._my_versions_bytes = encode_versions(versions)
+        return self._my_versions_bytes
 
     def _greeted(self, frame: bytes) -> None:
         message = decode_handshake(frame)
@@ -162,10 +185,12 @@ class OutgoingConnection:
         now = self._loop.time()
         expired = [rpc_id for rpc_id, call in self._pending.items() if call.deadline <= now]
         for rpc_id in expired:
-            call = self._pending.pop(rpc_id)
+            call = self._pending.pop(rpc_id, None)
+            if call is None:
+                continue  # lost meanwhile: an earlier answer closed the connection
             name = call.method.request.__name__
             call.on_reply(RpcFailure(RpcCode.TIMEOUT, f"{self.peer} did not answer {name} in time"))
-        if self._pending:
+        if self._pending and self._sweep is None:
             self._sweep = self._loop.call_later(SWEEP_INTERVAL_S, self._expire)
 
     def _lost(self, reason: str) -> None:

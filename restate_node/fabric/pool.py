@@ -4,7 +4,8 @@ it broke.
     idle ──submit──▶ connecting ──▶ open ──lost──▶ idle
                          └──failed──▶ backing off (submits fail at once) ──▶ idle
 
-Calls that come while a link connects wait in a bounded queue. After a failure the link answers
+Calls that come while a link connects wait in a bounded queue, none beyond its deadline.
+After a failure the link answers
 UNREACHABLE at once until its back-off has passed: callers decide what to do next within
 microseconds instead of a connect timeout each.
 """
@@ -19,7 +20,7 @@ from typing import Final
 import msgspec
 
 from restate_node.fabric.directory import Directory
-from restate_node.fabric.outgoing import OnReply, OutgoingConnection
+from restate_node.fabric.outgoing import SWEEP_INTERVAL_S, OnReply, OutgoingConnection
 from restate_node.runtime.ports import Transport
 from restate_node.runtime.tasks import TaskCenter, TaskKind
 from restate_node.types.fabric import RpcCode, RpcFailure, Swimlane
@@ -49,6 +50,7 @@ class _Link:
     failures: int = 0
     blocked_until: float = 0.0
     last_failure: RpcFailure | None = None
+    sweep: asyncio.TimerHandle | None = None
 
 
 class LinkPool:
@@ -63,6 +65,7 @@ class LinkPool:
         self._rng = rng
         self._loop = asyncio.get_running_loop()
         self._links: dict[tuple[Destination, Swimlane], _Link] = {}
+        self._closed = False
 
     def submit(
         self,
@@ -76,6 +79,9 @@ class LinkPool:
         """Call; `on_reply` is called exactly once, never from within. `generation` pins one life of
         the node.
         """
+        if self._closed:
+            self._fail(on_reply, RpcFailure(RpcCode.UNREACHABLE, "the node is stopping"))
+            return
         link = self._link(destination, lane)
         if link.connection is not None and link.connection.is_open:
             self._send(link.connection, _WaitingCall(request, on_reply, deadline, generation))
@@ -89,9 +95,13 @@ class LinkPool:
         else:
             link.waiting.append(_WaitingCall(request, on_reply, deadline, generation))
             self._connect(destination, lane, link)
+            if link.sweep is None:
+                link.sweep = self._loop.call_later(SWEEP_INTERVAL_S, self._expire, link)
 
     def notify(self, destination: Destination, lane: Swimlane, message: msgspec.Struct) -> None:
         """One-way: sent when the link is open, else dropped while the link is made."""
+        if self._closed:
+            return
         link = self._link(destination, lane)
         if link.connection is not None and link.connection.is_open:
             link.connection.notify(message)
@@ -108,7 +118,8 @@ class LinkPool:
                 link.connection = None
 
     def close(self, reason: str) -> None:
-        """Hang up everything."""
+        """Hang up everything, for ever."""
+        self._closed = True
         for link in self._links.values():
             if link.connection is not None:
                 link.connection.close(reason)
@@ -124,32 +135,53 @@ class LinkPool:
         if link.connecting:
             return
         link.connecting = True
-        activity = self._establish(destination, lane, link)
-        self._tasks.spawn(
-            TaskKind.CONNECTION, f"connect {_text(destination)} {lane.name}", activity
-        )
+        name = f"connect {_text(destination)} {lane.name}"
+        task = self._tasks.spawn(TaskKind.CONNECTION, name, self._open(destination, lane))
+        task.add_done_callback(lambda task: self._connected(link, task))
 
-    async def _establish(self, destination: Destination, lane: Swimlane, link: _Link) -> None:
-        """Cancellation (the node stops) fails the waiting calls like any other failure."""
-        failure = RpcFailure(RpcCode.UNREACHABLE, "the node is stopping")
+    def _connected(self, link: _Link, task: asyncio.Task[OutgoingConnection | RpcFailure]) -> None:
+        """A callback, because a task that is cancelled before it starts runs no line of its own."""
+        link.connecting = False
+        waiting, link.waiting = link.waiting, []
+        result: OutgoingConnection | RpcFailure
+        if task.cancelled():
+            result = RpcFailure(RpcCode.UNREACHABLE, "the node is stopping")
+        elif (error := task.exception()) is not None:
+            result = RpcFailure(RpcCode.UNREACHABLE, f"{type(error).__name__}: {error}")
+        else:
+            result = task.result()
+        if self._closed and isinstance(result, OutgoingConnection):
+            result.close("the node is stopping")
+        if isinstance(result, RpcFailure):
+            self._back_off(link, result)
+            for call in waiting:
+                self._fail(call.on_reply, result)
+        else:
+            link.connection, link.failures = result, 0
+            for call in waiting:
+                self._send(result, call)
+
+    def _expire(self, link: _Link) -> None:
+        """Nothing was sent for the calls that end here."""
+        now = self._loop.time()
+        expired = [call for call in link.waiting if call.deadline <= now]
+        link.waiting = [call for call in link.waiting if call.deadline > now]
+        for call in expired:
+            self._fail(call.on_reply, RpcFailure(RpcCode.UNREACHABLE, "no connection in time"))
+        link.sweep = None
+        if link.waiting:
+            link.sweep = self._loop.call_later(SWEEP_INTERVAL_S, self._expire, link)
+
+    async def _open(
+        self, destination: Destination, lane: Swimlane
+    ) -> OutgoingConnection | RpcFailure:
+        """Failures are answers, not failures of the task. Cancellation closes the connection."""
         try:
-            link.connection = await self._open(destination, lane)
-            link.failures = 0
-            failure = None
-        except RpcFailure as error:
-            failure = error
-        finally:
-            link.connecting = False
-            waiting, link.waiting = link.waiting, []
-            if failure is not None:
-                self._back_off(link, failure)
-        for call in waiting:
-            if failure is None and link.connection is not None:
-                self._send(link.connection, call)
-            else:
-                self._fail(call.on_reply, failure or RpcFailure(RpcCode.UNREACHABLE, "closed"))
+            return await self._dial(destination, lane)
+        except RpcFailure as failure:
+            return failure
 
-    async def _open(self, destination: Destination, lane: Swimlane) -> OutgoingConnection:
+    async def _dial(self, destination: Destination, lane: Swimlane) -> OutgoingConnection:
         if isinstance(destination, str):
             address, expected = destination, None
         else:
@@ -175,7 +207,8 @@ class LinkPool:
             connection.submit(call.request, call.on_reply, call.deadline)
 
     def _fail(self, on_reply: OnReply, failure: RpcFailure) -> None:
-        self._loop.call_soon(on_reply, failure)
+        """A copy each: an exception that many raise would collect all their tracebacks."""
+        self._loop.call_soon(on_reply, RpcFailure(failure.code, failure.message))
 
 
 def _another_life(node: GenerationalNodeId | None, generation: int) -> bool:

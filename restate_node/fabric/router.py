@@ -10,8 +10,9 @@ A request without a handler is answered UNKNOWN_METHOD: the node does not have t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
@@ -27,7 +28,7 @@ Reply = Callable[["msgspec.Struct | RpcFailure | None"], None]
 
 Handler = Callable[[Peer, Any, Reply], None]
 
-CONCURRENT_REQUESTS_MAX = 1024
+CONCURRENT_REQUESTS_MAX: Final = 1024
 """Running coroutines per request type; beyond it the answer is OVERLOADED."""
 
 
@@ -56,10 +57,9 @@ class Router:
                 reply(RpcFailure(RpcCode.OVERLOADED, f"too many {kind.__name__} at once"))
                 return
             self._running[kind] = self._running.get(kind, 0) + 1
-            task = self._tasks.spawn(
-                TaskKind.REQUEST, f"serve {kind.__name__}", _answer(handler(peer, request), reply)
-            )
-            task.add_done_callback(lambda _: self._ended(kind))
+            answering = _answer(lambda: handler(peer, request), reply)
+            task = self._tasks.spawn(TaskKind.REQUEST, f"serve {kind.__name__}", answering)
+            task.add_done_callback(lambda task: self._ended(kind, task, reply))
 
         self.on(kind, start)
 
@@ -82,16 +82,20 @@ class Router:
             logger.exception("handler failed", request=type(request).__name__, peer=str(peer))
             reply(RpcFailure(RpcCode.FAILED, f"{type(error).__name__}: {error}"))
 
-    def _ended(self, kind: type[msgspec.Struct]) -> None:
+    def _ended(self, kind: type[msgspec.Struct], task: asyncio.Task[None], reply: Reply) -> None:
         self._running[kind] -= 1
+        if task.cancelled():
+            reply(RpcFailure(RpcCode.CONNECTION_LOST, "the node is stopping"))
 
 
-async def _answer(work: Awaitable[msgspec.Struct | None], reply: Reply) -> None:
-    """Cancelled when the node stops: the caller gets no answer, and its timeout tells it so."""
+async def _answer(work: Callable[[], Awaitable[msgspec.Struct | None]], reply: Reply) -> None:
+    """Cancelled when the node stops, perhaps before it began; the caller is told by `_ended`."""
     try:
-        reply(await work)
+        answer = await work()
     except RpcFailure as failure:
         reply(failure)
     except Exception as error:
         logger.exception("request failed")
         reply(RpcFailure(RpcCode.FAILED, f"{type(error).__name__}: {error}"))
+    else:
+        reply(answer)

@@ -89,6 +89,7 @@ def _outdated(node: GenerationalNodeId | None, known_generation: KnownGeneration
 
 
 def _impostor(me: Identity, node: GenerationalNodeId | None) -> str | None:
-    if me.node is not None and node is not None and node.id == me.node.id:
+    """A node may call itself, by an address that it does not know to be its own."""
+    if me.node is not None and node is not None and node.id == me.node.id and node != me.node:
         return f"{node} has the id of this node, {me.node}: give one of them another node-name"
     return None

@@ -65,6 +65,9 @@ class TaskKind(Enum):
         return self.value[1]
 
 
+BEFORE_ALL_STAGES = min(kind.stage for kind in TaskKind) - 1
+
+
 @dataclass(frozen=True, slots=True)
 class ShutdownCause:
     """Why the node stops. `error` is None for an orderly shutdown."""
@@ -81,7 +84,7 @@ class TaskCenter:
         self._tasks_max = tasks_max
         self._cause: asyncio.Future[ShutdownCause] | None = None
         self._early_cause: ShutdownCause | None = None
-        self._stopping_stage = -1
+        self._stopping_stage = BEFORE_ALL_STAGES
 
     @property
     def is_stopping(self) -> bool:

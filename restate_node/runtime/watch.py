@@ -22,7 +22,7 @@ class Watch(Generic[T]):
     def __init__(self, value: T) -> None:
         self._value = value
         self._revision = 0
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: dict[asyncio.Future[None], None] = {}
 
     @property
     def value(self) -> T:
@@ -43,7 +43,7 @@ class Watch(Generic[T]):
     def touch(self) -> None:
         """Wake the waiters although the value may be the same object, changed in place."""
         self._revision += 1
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, {}
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -52,12 +52,11 @@ class Watch(Generic[T]):
         """Return once the revision is above `since`. Cancellation-safe: nothing is consumed."""
         while self._revision <= since:
             waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
+            self._waiters[waiter] = None
             try:
                 await waiter
             finally:
-                if not waiter.done() or waiter.cancelled():
-                    self._discard(waiter)
+                self._waiters.pop(waiter, None)
         return self._value
 
     async def until(self, condition: Callable[[T], bool]) -> T:
@@ -67,7 +66,3 @@ class Watch(Generic[T]):
             if condition(value):
                 return value
             await self.changed(revision)
-
-    def _discard(self, waiter: asyncio.Future[None]) -> None:
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)

@@ -4,7 +4,10 @@
     read    ─▶ record cache ─▶ this node's log server ─▶ the sequencer's ─▶ any other member
     tail    ─▶ the live sequencer's word, else what the quorums prove
 
-What is known of the tail only ever moves forward, whoever told it: each is a committed prefix.
+What is known of the tail only ever moves forward, whoever told it: each is a committed prefix. The
+tail that a search of a sealed loglet proves is none: until the chain has taken it, another search
+may prove, and the chain take, a lower one. So it is answered to whoever asks for it, and no reader
+is led by it.
 """
 
 from __future__ import annotations
@@ -19,12 +22,12 @@ import msgspec
 from restate_node.bifrost.loglet import AppendResult, LogletUnavailable, OnAppended
 from restate_node.bifrost.replicated.local_sequencer import LocalSequencer
 from restate_node.bifrost.replicated.loglet_nodes import LogletNodes
-from restate_node.bifrost.replicated.procedures import Procedures
+from restate_node.bifrost.replicated.procedures import Procedures, contiguous
 from restate_node.bifrost.replicated.record_cache import RecordCache
 from restate_node.fabric.fabric import Fabric
-from restate_node.protocol.loglet_runs import Span, part
+from restate_node.protocol.loglet_runs import Span, part, span
 from restate_node.runtime.watch import Watch
-from restate_node.types.fabric import RpcFailure
+from restate_node.types.fabric import RpcCode, RpcFailure
 from restate_node.types.ids import (
     GenerationalNodeId,
     LogletId,
@@ -52,6 +55,7 @@ APPEND_TIMEOUT_S: Final = 10.0
 SEQUENCER_TIMEOUT_S: Final = 0.5
 READ_TIMEOUT_S: Final = 2.0
 TAIL_POLL_S: Final = 1.0
+OWN_POLL_SHARE: Final = 0.75
 
 IsAlive = Callable[[GenerationalNodeId], bool]
 """The failure detector's opinion."""
@@ -77,6 +81,8 @@ class ReplicatedLoglet:
         self._sequencer = sequencer
         self._procedures = Procedures(nodes, fabric, rng)
         self._remote_tail = Watch(LogletTail(TailState.OPEN, OLDEST_OFFSET))
+        self._proven_end: LogletTail | None = None
+        self._prefer_own = True
 
     @property
     def id(self) -> LogletId:
@@ -114,7 +120,8 @@ class ReplicatedLoglet:
             case Appended():
                 on_appended(AppendResult(reply.status, maybe_written=True))
             case RpcFailure():
-                status = AppendStatus.NOT_SEQUENCER
+                overloaded = reply.code in (RpcCode.OVERLOADED, RpcCode.NOT_READY)
+                status = AppendStatus.OVERLOADED if overloaded else AppendStatus.NOT_SEQUENCER
                 on_appended(AppendResult(status, maybe_written=reply.maybe_executed))
             case _:
                 on_appended(AppendResult(AppendStatus.MALFORMED, maybe_written=True))
@@ -122,17 +129,15 @@ class ReplicatedLoglet:
     # ------------------------------------------------------------ tail
 
     async def find_tail(self) -> LogletTail:
-        known = self.known_tail.value
-        if known.is_sealed and self._sequencer is None:
-            return known
+        if self._proven_end is not None:
+            return self._proven_end
         if self._sequencer is not None and not self._sequencer.is_sealed:
-            return known
+            return self._sequencer.known_tail.value
         tail = None if self._sequencer is not None else await self._ask_sequencer()
         if tail is None:
             alive = self._sequencer is None and self._is_alive(self._nodes.params.sequencer)
             tail = await self._procedures.find_tail(sequencer_is_gone=not alive)
-        if self._sequencer is None:
-            self._learned(tail.offset, sealed=tail.is_sealed)
+        self._found(tail)
         return tail
 
     async def seal(self) -> LogletTail:
@@ -142,8 +147,7 @@ class ReplicatedLoglet:
         tail = await self._procedures.find_tail(sequencer_is_gone=True)
         if not tail.is_sealed:
             raise LogletUnavailable(f"loglet {loglet_text(self.id)} is not sealed yet")
-        if self._sequencer is None:
-            self._learned(tail.offset, sealed=True)
+        self._found(tail)
         return tail
 
     async def wait_for_tail(self, offset: LogletOffset) -> None:
@@ -154,6 +158,7 @@ class ReplicatedLoglet:
         if self._remote_tail.value.offset >= offset or self._remote_tail.value.is_sealed:
             return
         node = self._poll_target()
+        self._prefer_own = True
         request = WaitForTail(self.id, offset, committed=True)
         try:
             header = await self._fabric.call(
@@ -161,13 +166,17 @@ class ReplicatedLoglet:
             )
         except RpcFailure as failure:
             if not failure.maybe_executed:
+                self._prefer_own = False
                 raise LogletUnavailable(f"N{node}: {failure}") from None
+            await self._hear_sequencer()
             return
         self._learned(header.known_global_tail)
-        if header.sealed and header.known_global_tail < offset:
-            raise LogletUnavailable(
-                f"loglet {loglet_text(self.id)} is sealed; its end is not known"
-            )
+        if header.known_global_tail >= offset:
+            return
+        self._prefer_own = False
+        await self._hear_sequencer()
+        if self._remote_tail.value.offset < offset:
+            raise LogletUnavailable(f"N{node} answers early for loglet {loglet_text(self.id)}")
 
     async def _ask_sequencer(self) -> LogletTail | None:
         """The live sequencer's word; None when there is none to be had."""
@@ -186,17 +195,36 @@ class ReplicatedLoglet:
         return LogletTail(TailState.OPEN, state.known_global_tail)
 
     def _poll_target(self) -> PlainNodeId:
-        """Preferably this node's own log server, but now and then another: it may be cut off."""
+        """Preferably this node's own log server, but now and then another: it may be cut off, or
+        sealed alone.
+        """
         order = self._nodes.reading_order(self._rng)
         if not order:
             raise LogletUnavailable(f"loglet {loglet_text(self.id)} has no readable log server")
-        return order[0] if self._rng.random() < 0.75 else self._rng.choice(order)
+        own = self._prefer_own and self._rng.random() < OWN_POLL_SHARE
+        return order[0] if own else self._rng.choice(order)
 
-    def _learned(self, tail: LogletOffset, *, sealed: bool = False) -> None:
+    async def _hear_sequencer(self) -> None:
+        """The log servers have nothing new: a last release may have been lost, and an idle
+        sequencer does not repeat it.
+        """
+        tail = await self._ask_sequencer()
+        if tail is not None:
+            self._learned(tail.offset)
+
+    def _found(self, tail: LogletTail) -> None:
+        """A search has ended. Its word is kept, so that this node says one thing."""
+        if tail.is_sealed:
+            self._proven_end = self._proven_end or tail
+            known = self._remote_tail.value.offset
+            self._remote_tail.set(LogletTail(TailState.SEALED, known))
+        else:
+            self._learned(tail.offset)
+
+    def _learned(self, committed: LogletOffset) -> None:
         known = self._remote_tail.value
-        if tail > known.offset or (sealed and not known.is_sealed):
-            state = TailState.SEALED if sealed or known.is_sealed else TailState.OPEN
-            self._remote_tail.set(LogletTail(state, LogletOffset(max(tail, known.offset))))
+        if committed > known.offset:
+            self._remote_tail.set(LogletTail(known.state, committed))
 
     # ------------------------------------------------------------ read, trim
 
@@ -222,9 +250,9 @@ class ReplicatedLoglet:
                 continue
             if answer.trim_point >= window.first:
                 return answer
-            usable = _contiguous(answer, window.first)
-            if usable is not None:
-                return usable
+            runs = contiguous(answer.runs, window.first)
+            if runs:
+                return Records(answer.header, answer.trim_point, span(runs[-1]).tail, runs)
         await asyncio.sleep(0)  # all failed at once: let others run before the caller retries
         raise LogletUnavailable(
             f"no log server has offset {window.first} of loglet {loglet_text(self.id)} at hand"
@@ -235,16 +263,3 @@ class ReplicatedLoglet:
 
     async def trim_point(self) -> LogletOffset:
         return await self._procedures.trim_point()
-
-
-def _contiguous(answer: Records, first: LogletOffset) -> Records | None:
-    """The runs from `first` on up to the first hole; None when `first` itself is missing."""
-    position, kept = first, 0
-    for run in answer.runs:
-        if run.first_offset != position:
-            break
-        position = LogletOffset(run.first_offset + run.count)
-        kept += 1
-    if kept == 0:
-        return None
-    return Records(answer.header, answer.trim_point, position, answer.runs[:kept])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Final, assert_never
 
 import structlog
@@ -21,6 +22,7 @@ from restate_node.bifrost.loglet import LogletUnavailable
 from restate_node.bifrost.replicated.loglet_nodes import LogletNodes
 from restate_node.fabric.fabric import Fabric
 from restate_node.fabric.fanout import ask_each
+from restate_node.protocol.loglet_runs import span
 from restate_node.protocol.repair import (
     DataUnavailable,
     RepairPlan,
@@ -191,7 +193,7 @@ class Procedures:
             LogletHeader,
             timeout_s=ROUND_TIMEOUT_S,
         ):
-            if isinstance(answer, LogletHeader):
+            if isinstance(answer, LogletHeader) and _has_reached(answer, tail):
                 reached.add(node)
             if self._nodes.checker.write_quorum(reached):
                 return
@@ -254,9 +256,9 @@ class Procedures:
                 )
             except RpcFailure:
                 continue
-            if answer.runs and answer.runs[0].first_offset == position:
-                last = answer.runs[-1]
-                return answer.runs, LogletOffset(last.first_offset + last.count)
+            runs = contiguous(answer.runs, position)
+            if runs:
+                return runs, span(runs[-1]).tail
         raise LogletUnavailable(f"offset {position} of loglet {self._name} cannot be read now")
 
     async def _store_repaired(self, node: PlainNodeId, run: StoredRun) -> None:
@@ -279,3 +281,19 @@ class Procedures:
     @property
     def _name(self) -> str:
         return loglet_text(self._loglet)
+
+
+def contiguous(runs: Sequence[StoredRun], first: LogletOffset) -> list[StoredRun]:
+    """The runs from `first` on up to the first hole; none when `first` itself is missing."""
+    found: list[StoredRun] = []
+    for run in runs:
+        if run.first_offset != first:
+            break
+        first = span(run).tail
+        found.append(run)
+    return found
+
+
+def _has_reached(header: LogletHeader, tail: LogletOffset) -> bool:
+    """An early answer has not: the log server gave up waiting."""
+    return max(header.local_tail, header.known_global_tail) >= tail

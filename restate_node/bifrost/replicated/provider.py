@@ -2,13 +2,16 @@
 sequencers.
 
 There is at most one `LocalSequencer` per loglet and process, made when the chain names this process
-as sequencer, and never made again: a second one would give out the same offsets. Sealed ones stay
-as a small stub that says so.
+as sequencer, and never made again: a second one would give out the same offsets. Loglets that are
+not used any more are forgotten; of those that were sequenced here the last index per log is kept,
+so that none at or below it gets a second sequencer.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from random import Random
+from typing import Final
 
 from restate_node.bifrost.loglet import AppendResult
 from restate_node.bifrost.replicated.group_store import SequencerContext
@@ -22,7 +25,14 @@ from restate_node.fabric.router import Reply
 from restate_node.protocol.sequencer import SequencerOptions
 from restate_node.runtime.ports import Clock
 from restate_node.types.fabric import Peer
-from restate_node.types.ids import LogletId, PlainNodeId
+from restate_node.types.ids import (
+    LogId,
+    LogletId,
+    PlainNodeId,
+    SegmentIndex,
+    loglet_log,
+    loglet_segment,
+)
 from restate_node.types.log_messages import (
     Append,
     Appended,
@@ -35,6 +45,8 @@ from restate_node.types.offsets import OLDEST_OFFSET, LogletOffset
 from restate_node.types.records import RecordBatch, check
 
 _NOWHERE = LogletOffset(0)
+LOGLETS_IN_MEMORY_MAX: Final = 8192
+"""More are kept only as long as their sequencers are open."""
 
 
 class ReplicatedProvider:
@@ -57,7 +69,8 @@ class ReplicatedProvider:
         self._is_alive = is_alive
         self._options = options
         self._cache = RecordCache(cache_bytes_max)
-        self._loglets: dict[LogletId, ReplicatedLoglet] = {}
+        self._loglets: OrderedDict[LogletId, ReplicatedLoglet] = OrderedDict()
+        self._retired: dict[LogId, SegmentIndex] = {}
         self._sequencers: dict[LogletId, LocalSequencer] = {}
         self._dead: frozenset[PlainNodeId] = frozenset()
         fabric.router.on(Append, self._on_append)
@@ -73,7 +86,16 @@ class ReplicatedProvider:
                 nodes, self._fabric, self._rng, self._cache, self._is_alive, sequencer
             )
             self._loglets[params.loglet_id] = loglet
+            self._forget_oldest()
+        else:
+            self._loglets.move_to_end(params.loglet_id)
         return loglet
+
+    @property
+    def committed_records(self) -> int:
+        """Records committed by all sequencers that this process ever had."""
+        tails = (sequencer.known_tail.value.offset for sequencer in self._sequencers.values())
+        return sum(tail - OLDEST_OFFSET for tail in tails)
 
     def suspect(self, dead: frozenset[PlainNodeId]) -> None:
         """Nodes that the failure detector considers dead now."""
@@ -93,11 +115,30 @@ class ReplicatedProvider:
         existing = self._sequencers.get(params.loglet_id)
         if existing is not None:
             return existing
+        retired = self._retired.get(loglet_log(params.loglet_id), -1)
+        if loglet_segment(params.loglet_id) <= retired:
+            return None
         context = SequencerContext(nodes, self._fabric, self._clock, self._rng, self._cache)
         sequencer = LocalSequencer(context, self._options)
         sequencer.suspect(self._dead)
         self._sequencers[params.loglet_id] = sequencer
         return sequencer
+
+    def _forget_oldest(self) -> None:
+        if len(self._loglets) <= LOGLETS_IN_MEMORY_MAX:
+            return
+        oldest = next((loglet for loglet in self._loglets if self._is_over(loglet)), None)
+        if oldest is None:
+            return
+        del self._loglets[oldest]
+        self._cache.forget(oldest)
+        if self._sequencers.pop(oldest, None) is not None:
+            log, segment = loglet_log(oldest), loglet_segment(oldest)
+            self._retired[log] = max(segment, self._retired.get(log, segment))
+
+    def _is_over(self, loglet: LogletId) -> bool:
+        sequencer = self._sequencers.get(loglet)
+        return sequencer is None or sequencer.is_sealed
 
     # ------------------------------------------------------------ for others
 

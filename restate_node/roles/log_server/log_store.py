@@ -1,22 +1,25 @@
 """The database of a log server: one for all loglets, so that one fsync serves them all.
 
-    family "data"      loglet u64 | first offset u32        ->  known tail u32 | count u32 | body
+    family "data"      loglet u64 | first offset u32        ->  tail u32 | count u32
+                                                                | sum u64 | body
     family "metadata"  "l" loglet u64                       ->  PersistedLoglet (msgpack)
                        "storage-marker"                     ->  whose data this is (JSON)
 
 Keys are big-endian, so the runs of a loglet lie together in the order of their offsets. A run is
 written as it came: one key per stored batch, whatever its number of records. The known global tail
 of the moment is stored beside each run; after a restart the last run therefore tells a lower bound
-of it that no extra write had to pay for.
+of it that no extra write had to pay for. The sum covers key and value: a row that is not what was
+written is never read as records, it is reported.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
+import xxhash
 
 from restate_node.protocol.loglet_runs import Span
 from restate_node.protocol.loglet_store import LogletState, PersistedLoglet
@@ -33,6 +36,8 @@ SCAN_ROWS_MAX: Final = 512
 
 _DATA_KEY = struct.Struct(">QI")
 _VALUE_HEAD = struct.Struct("<II")
+_CHECKSUM = struct.Struct("<Q")
+_BODY_FROM = _VALUE_HEAD.size + _CHECKSUM.size
 _MARKER_KEY = b"storage-marker"
 _persisted = msgspec.msgpack.Decoder(PersistedLoglet)
 _encode = msgspec.msgpack.Encoder().encode
@@ -50,10 +55,23 @@ class Put(NamedTuple):
     value: bytes
 
 
+class DeleteRange(NamedTuple):
+    """Rows `[start, end)` to delete."""
+
+    family: str
+    start: bytes
+    end: bytes
+
+
+Change: TypeAlias = Put | DeleteRange
+
+
 def run_row(loglet: LogletId, run: StoredRun, known_global_tail: LogletOffset) -> Put:
     """The row of a run."""
+    key = _DATA_KEY.pack(loglet, run.first_offset)
     head = _VALUE_HEAD.pack(known_global_tail, run.count)
-    return Put(DATA, _DATA_KEY.pack(loglet, run.first_offset), head + run.body)
+    value = b"".join((head, _CHECKSUM.pack(_checksum(key, head, run.body)), run.body))
+    return Put(DATA, key, value)
 
 
 def persisted_row(loglet: LogletId, persisted: PersistedLoglet) -> Put:
@@ -94,23 +112,23 @@ class LogStore:
         end = _DATA_KEY.pack(loglet, window.tail)
         while True:
             rows = self.store.scan(DATA, start, end, rows_max=SCAN_ROWS_MAX)
+            tail = window.first
             for key, value in rows:
-                yield _decode_run(key, value)[1]
-            if len(rows) == 0:
+                run = _decode_run(key, value)[1]
+                tail = LogletOffset(run.first_offset + run.count)
+                yield run
+            if not rows or tail >= window.tail:
                 return
             start = rows[-1][0] + b"\x00"
 
-    def delete_below(self, loglet: LogletId, trim_point: LogletOffset) -> None:
-        """Drop the runs that lie wholly at or below the trim point. Not durable by itself."""
+    def rows_below(self, loglet: LogletId, trim_point: LogletOffset) -> DeleteRange:
+        """The runs that lie wholly at or below the trim point."""
         keep = self._last_run_before(loglet, LogletOffset(trim_point + 2))
         tail = LogletOffset(trim_point + 1)
         if keep is not None and keep[1].first_offset + keep[1].count > tail:
             tail = keep[1].first_offset
-        batch = self.store.batch()
-        batch.delete_range(
-            DATA, _DATA_KEY.pack(loglet, OLDEST_OFFSET), _DATA_KEY.pack(loglet, tail)
-        )
-        self.store.write(batch)
+        start, end = _DATA_KEY.pack(loglet, OLDEST_OFFSET), _DATA_KEY.pack(loglet, tail)
+        return DeleteRange(DATA, start, end)
 
     def loglets(self) -> list[LogletId]:
         """Every loglet with persisted state."""
@@ -141,12 +159,20 @@ def _loglet_key(loglet: LogletId) -> bytes:
 
 
 def _decode_run(key: bytes, value: bytes) -> tuple[LogletOffset, StoredRun]:
-    if len(key) != _DATA_KEY.size or len(value) < _VALUE_HEAD.size:
+    if len(key) != _DATA_KEY.size or len(value) < _BODY_FROM:
         raise CorruptStore(f"the log store holds a malformed row {key.hex()}; restore this node")
     _, first = _DATA_KEY.unpack(key)
     known_tail, count = _VALUE_HEAD.unpack_from(value)
-    run = StoredRun(LogletOffset(first), count, value[_VALUE_HEAD.size :])
+    run = StoredRun(LogletOffset(first), count, value[_BODY_FROM:])
+    expected = _CHECKSUM.unpack_from(value, _VALUE_HEAD.size)[0]
+    if _checksum(key, value[: _VALUE_HEAD.size], run.body) != expected:
+        raise CorruptStore(f"the log store holds a damaged row {key.hex()}; restore this node")
     return LogletOffset(known_tail), run
+
+
+def _checksum(key: bytes, head: bytes, body: bytes) -> int:
+    """The seed ties the body to its place, so that no byte is copied to be summed."""
+    return xxhash.xxh3_64_intdigest(body, seed=xxhash.xxh3_64_intdigest(key + head))
 
 
 def _decode_persisted(raw: bytes) -> PersistedLoglet:

@@ -3,13 +3,18 @@ when durable.
 
 Stores and seals of one loglet are staged in the order in which they were admitted, and the writer
 reports them durable in that order; the state machine relies on it. Answers that must wait (for a
-write under way, for a seal, for a tail) are kept as plain callbacks, bounded, and are dropped when
-their asker has given up long ago.
+write under way, for a seal, for a tail) are kept as plain callbacks, bounded; who waits for a tail
+is answered early when it takes long, because by then the asker has given up or wants to look
+elsewhere.
+
+A backfill is visible in the store before it is durable, and may never become so. Digests leave out
+what is in doubt, because a repair takes them for a promise.
 """
 
 from __future__ import annotations
 
-from typing import Final, TypeVar, assert_never
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeVar, assert_never
 
 from restate_node.fabric.router import Reply
 from restate_node.protocol import loglet_runs
@@ -26,8 +31,15 @@ from restate_node.protocol.loglet_store import (
     WaitForSeal,
     WaitInFlight,
 )
-from restate_node.roles.log_server.log_store import LogStore, Put, persisted_row, run_row
-from restate_node.roles.log_server.writer import Writer
+from restate_node.roles.log_server.log_store import (
+    Change,
+    CorruptStore,
+    LogStore,
+    persisted_row,
+    run_row,
+)
+from restate_node.roles.log_server.writer import OnDurable, Writer
+from restate_node.runtime.ports import StoreError
 from restate_node.types.ids import GenerationalNodeId
 from restate_node.types.log_messages import (
     Digest,
@@ -48,11 +60,20 @@ from restate_node.types.offsets import LogletOffset
 from restate_node.types.records import RecordBatch, cut
 
 WAITERS_MAX: Final = 4096
+TAIL_WAIT_MAX_S: Final = 3.0
+"""Longer than any asker waits for one answer."""
 READ_BYTES_MAX: Final = 8 * 1024 * 1024
 """Whatever a reader asks for, one answer is no larger (save for a single larger run)."""
 
 
-Waited = TypeVar("Waited", LogletOffset, Status, WaitForTail)
+Waited = TypeVar("Waited", LogletOffset, Status)
+
+
+class _TailWaiter(NamedTuple):
+    offset: LogletOffset
+    committed: bool
+    reply: Reply
+    until: float
 
 
 class LogletWorker:
@@ -62,7 +83,9 @@ class LogletWorker:
         self.state = state
         self._store = store
         self._writer = writer
-        self._tail_waiters: list[tuple[WaitForTail, Reply]] = []
+        self._writes = 0
+        self._doubtful: list[Span] = []
+        self._tail_waiters: list[_TailWaiter] = []
         self._in_flight_waiters: list[tuple[LogletOffset, Reply]] = []
         self._seal_waiters: list[tuple[Status, Reply]] = []
 
@@ -70,7 +93,7 @@ class LogletWorker:
     def is_idle(self) -> bool:
         """Nothing under way and nobody waiting: may be forgotten and loaded again."""
         waiting = self._tail_waiters or self._in_flight_waiters or self._seal_waiters
-        return not waiting and self.state.staged_tail == self.state.local_tail
+        return not waiting and not self._writes and not self._doubtful
 
     # ------------------------------------------------------------ writes
 
@@ -78,7 +101,7 @@ class LogletWorker:
         self, store: Store, sender: GenerationalNodeId, now_ms: int, reply: Reply
     ) -> None:
         """Answered when durable, or at once when refused."""
-        if self._writer.is_full:
+        if self._writer.is_full or not self._can_look(store):
             reply(self.state.header(Status.DROPPED))
             return
         decision = self.state.admit(store, sender, now_ms)
@@ -109,7 +132,7 @@ class LogletWorker:
             case PersistSeal(persist):
                 self._wait(self._seal_waiters, (Status.OK, reply), reply)
                 row = persisted_row(self.state.loglet, persist)
-                self._writer.stage([row], self._seal_written)
+                self._write([row], self._seal_written)
             case AlreadySealed():
                 reply(self.state.header())
             case WaitForSeal():
@@ -126,7 +149,7 @@ class LogletWorker:
             case PersistTrim(persist):
                 row = persisted_row(self.state.loglet, persist)
                 point = persist.trim_point
-                self._writer.stage([row], lambda done: self._trim_written(point, reply, done))
+                self._write([row], lambda done: self._trim_written(point, reply, done))
             case AlreadyTrimmed():
                 reply(Trimmed(self.state.header(), self.state.trim_point))
             case Reject(status):
@@ -148,10 +171,23 @@ class LogletWorker:
     def info(self) -> LogletInfo:
         return self.state.info()
 
-    def wait_for_tail(self, request: WaitForTail, reply: Reply) -> None:
-        """Answered when the tail is reached or the loglet is sealed."""
-        self._wait(self._tail_waiters, (request, reply), reply)
-        self._wake_tail_waiters()
+    def wait_for_tail(self, request: WaitForTail, reply: Reply, now: float) -> None:
+        """Answered when the tail is reached or the loglet is sealed, or at `expire_waits`."""
+        waiter = _TailWaiter(request.offset, request.committed, reply, now + TAIL_WAIT_MAX_S)
+        if self._is_due(waiter):
+            reply(self.state.header())
+        elif len(self._tail_waiters) >= WAITERS_MAX:
+            reply(self.state.header(Status.DROPPED))
+        else:
+            self._tail_waiters.append(waiter)
+
+    def expire_waits(self, now: float) -> bool:
+        """Answer those who have waited too long for a tail; True while others still wait."""
+        expired = [waiter for waiter in self._tail_waiters if waiter.until <= now]
+        self._tail_waiters = [waiter for waiter in self._tail_waiters if waiter.until > now]
+        for waiter in expired:
+            waiter.reply(self.state.header())
+        return bool(self._tail_waiters)
 
     def records(self, request: GetRecords) -> Records:
         """What is here of the requested window."""
@@ -169,18 +205,41 @@ class LogletWorker:
         tail = LogletOffset(min(request.to_offset + 1, self.state.local_tail))
         window = Span(request.from_offset, LogletOffset(max(request.from_offset, tail)))
         spans = [loglet_runs.span(run) for run in self._store.runs(self.state.loglet, window)]
+        for doubt in self._doubtful:
+            spans = [rest for one in spans for rest in loglet_runs.holes([doubt], one)]
         entries = loglet_runs.digest(spans, window, self.state.trim_point)
         return Digest(self.state.header(), entries)
 
     # ------------------------------------------------------------ inside
 
     def _stage(self, store: Store, admit: Admit, reply: Reply) -> None:
-        rows = self._rows(store, admit)
+        try:
+            rows = self._rows(store, admit)
+        except (CorruptStore, StoreError):
+            # It counts as staged and is not: nothing may be stored behind it any more.
+            self.fail_safe()
+            reply(self.state.header(Status.DISABLED))
+            return
         if admit.persist is not None:
             rows.append(persisted_row(self.state.loglet, admit.persist))
-        self._writer.stage(rows, lambda done: self._store_written(admit.tail, reply, done))
+        doubt = Span(admit.first_offset, admit.tail) if admit.backfill else None
+        if doubt is not None:
+            self._doubtful.append(doubt)
+        self._write(rows, lambda done: self._store_written(admit.tail, doubt, reply, done))
 
-    def _rows(self, store: Store, admit: Admit) -> list[Put]:
+    def _write(self, rows: Sequence[Change], on_durable: OnDurable) -> None:
+        self._writes += 1
+        self._writer.stage(rows, lambda done: self._written(on_durable, done))
+
+    def _written(self, on_durable: OnDurable, done: bool) -> None:
+        self._writes -= 1
+        on_durable(done)
+
+    def _can_look(self, store: Store) -> bool:
+        """A store that may fill a hole must see what was staged a moment ago."""
+        return store.first_offset >= self.state.unbroken_from or self._writer.settle()
+
+    def _rows(self, store: Store, admit: Admit) -> list[Change]:
         loglet, known = self.state.loglet, self.state.known_global_tail
         if not admit.backfill and admit.skip == 0:
             run = StoredRun(store.first_offset, store.count, store.body)
@@ -192,18 +251,28 @@ class LogletWorker:
             missing = loglet_runs.holes(stored, window)
         return [run_row(loglet, _part(store, span), known) for span in missing]
 
-    def _store_written(self, tail: LogletOffset, reply: Reply, done: bool) -> None:
+    def _store_written(
+        self, tail: LogletOffset, doubt: Span | None, reply: Reply, done: bool
+    ) -> None:
         if not done:
             reply(self.state.header(Status.DISABLED))
             return
+        if doubt is not None:
+            self._doubtful.remove(doubt)
         self.state.durable(tail)
         reply(self.state.header())
-        ready = [wait for wait in self._in_flight_waiters if wait[0] <= self.state.local_tail]
-        if ready:
-            self._in_flight_waiters = [w for w in self._in_flight_waiters if w not in ready]
-        for _, waiting in ready:
-            waiting(self.state.header())
+        self._wake_in_flight_waiters()
         self._wake_tail_waiters()
+
+    def _wake_in_flight_waiters(self) -> None:
+        if not self._in_flight_waiters:
+            return
+        waiting, self._in_flight_waiters = self._in_flight_waiters, []
+        for tail, reply in waiting:
+            if tail <= self.state.local_tail:
+                reply(self.state.header())
+            else:
+                self._in_flight_waiters.append((tail, reply))
 
     def _seal_written(self, done: bool) -> None:
         if done:
@@ -215,7 +284,8 @@ class LogletWorker:
 
     def _trim_written(self, trim_point: LogletOffset, reply: Reply, done: bool) -> None:
         if done:
-            self._store.delete_below(self.state.loglet, trim_point)
+            rows = self._store.rows_below(self.state.loglet, trim_point)
+            self._write([rows], _needs_no_answer)
         status = Status.OK if done else Status.DISABLED
         reply(Trimmed(self.state.header(status), self.state.trim_point))
 
@@ -230,18 +300,22 @@ class LogletWorker:
     def _wake_tail_waiters(self) -> None:
         if not self._tail_waiters:
             return
-        committed = self.state.known_global_tail
-        tail = max(self.state.local_tail, committed)
-        still: list[tuple[WaitForTail, Reply]] = []
-        ready: list[Reply] = []
-        for wait, reply in self._tail_waiters:
-            if wait.offset <= (committed if wait.committed else tail) or self.state.sealed:
-                ready.append(reply)
-            else:
-                still.append((wait, reply))
-        self._tail_waiters = still
-        for reply in ready:
-            reply(self.state.header())
+        due = [waiter for waiter in self._tail_waiters if self._is_due(waiter)]
+        if not due:
+            return
+        self._tail_waiters = [waiter for waiter in self._tail_waiters if not self._is_due(waiter)]
+        for waiter in due:
+            waiter.reply(self.state.header())
+
+    def _is_due(self, waiter: _TailWaiter) -> bool:
+        tail = self.state.known_global_tail
+        if not waiter.committed:
+            tail = max(tail, self.state.local_tail)
+        return waiter.offset <= tail or self.state.sealed
+
+
+def _needs_no_answer(_: bool) -> None:
+    """Rows below a trim point that stay for now go with the next trim."""
 
 
 def _part(store: Store, span: Span) -> StoredRun:

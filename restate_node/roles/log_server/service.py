@@ -9,9 +9,11 @@ first and loaded again when needed.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -25,9 +27,11 @@ from restate_node.runtime.tasks import TaskCenter, TaskKind
 from restate_node.types.fabric import Peer, RpcCode, RpcFailure
 from restate_node.types.ids import LogletId
 from restate_node.types.log_messages import (
+    Digest,
     GetDigest,
     GetLogletInfo,
     GetRecords,
+    Records,
     Release,
     Seal,
     Store,
@@ -37,7 +41,10 @@ from restate_node.types.log_messages import (
 
 logger = structlog.get_logger(__name__)
 
+Answer = TypeVar("Answer", Records, Digest)
+
 LOGLETS_IN_MEMORY_MAX: Final = 10_000
+WAIT_SWEEP_S: Final = 0.5
 
 
 class LogServerState(Enum):
@@ -61,6 +68,9 @@ class LogServer:
         self._tasks = tasks
         self._writer = Writer(store.store, self._disk_failed)
         self._workers: OrderedDict[LogletId, LogletWorker] = OrderedDict()
+        self._loop = asyncio.get_running_loop()
+        self._waited_for: set[LogletId] = set()
+        self._sweep: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Serve from now on."""
@@ -73,13 +83,18 @@ class LogServer:
         )
         router.on(
             WaitForTail,
-            lambda _, wait, reply: self.worker(wait.loglet).wait_for_tail(wait, reply),
+            self._on_wait_for_tail,
         )
         router.on(GetLogletInfo, lambda _, ask, reply: reply(self.worker(ask.loglet).info()))
-        router.on(GetDigest, lambda _, ask, reply: reply(self.worker(ask.loglet).digest(ask)))
+        router.on(GetDigest, self._on_get_digest)
         router.on(GetRecords, self._on_get_records)
         self._tasks.spawn(TaskKind.LOG_SERVER, "log server writer", self._writer.run())
         self.state = LogServerState.READY
+
+    @property
+    def is_ready(self) -> bool:
+        """True while records are accepted."""
+        return self.state is LogServerState.READY
 
     def worker(self, loglet: LogletId) -> LogletWorker:
         """The worker of a loglet, loaded when needed; raises RpcFailure when it cannot be read."""
@@ -112,11 +127,26 @@ class LogServer:
         self.worker(release.loglet).handle_release(release)
         reply(None)
 
+    def _on_wait_for_tail(self, _: Peer, wait: WaitForTail, reply: Reply) -> None:
+        self.worker(wait.loglet).wait_for_tail(wait, reply, self._loop.time())
+        self._waited_for.add(wait.loglet)
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(WAIT_SWEEP_S, self._expire_waits)
+
+    def _expire_waits(self) -> None:
+        now = self._loop.time()
+        workers = ((loglet, self._workers.get(loglet)) for loglet in sorted(self._waited_for))
+        waiting = [loglet for loglet, worker in workers if worker and worker.expire_waits(now)]
+        self._waited_for = set(waiting)
+        self._sweep = None
+        if waiting:
+            self._sweep = self._loop.call_later(WAIT_SWEEP_S, self._expire_waits)
+
+    def _on_get_digest(self, _: Peer, request: GetDigest, reply: Reply) -> None:
+        reply(_readable(lambda: self.worker(request.loglet).digest(request)))
+
     def _on_get_records(self, _: Peer, request: GetRecords, reply: Reply) -> None:
-        try:
-            reply(self.worker(request.loglet).records(request))
-        except (CorruptStore, StoreError) as error:
-            raise RpcFailure(RpcCode.FAILED, str(error)) from None
+        reply(_readable(lambda: self.worker(request.loglet).records(request)))
 
     def _evict(self) -> None:
         if len(self._workers) <= LOGLETS_IN_MEMORY_MAX:
@@ -129,3 +159,11 @@ class LogServer:
         self.state = LogServerState.FAIL_SAFE
         for worker in self._workers.values():
             worker.fail_safe()
+
+
+def _readable(read: Callable[[], Answer]) -> Answer:
+    """A row that cannot be read is no answer at all: the asker turns to another log server."""
+    try:
+        return read()
+    except (CorruptStore, StoreError) as error:
+        raise RpcFailure(RpcCode.FAILED, str(error)) from None

@@ -14,8 +14,8 @@ from typing import Final
 
 import structlog
 
-from restate_node.roles.log_server.log_store import Put
-from restate_node.runtime.ports import KeyValueStore, StoreBusy, StoreError
+from restate_node.roles.log_server.log_store import Change, Put
+from restate_node.runtime.ports import KeyValueStore, StoreBusy, StoreError, WriteBatch
 
 logger = structlog.get_logger(__name__)
 
@@ -34,7 +34,7 @@ class Writer:
         self._store = store
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
-        self._staged: list[tuple[Sequence[Put], OnDurable]] = []
+        self._staged: list[tuple[Sequence[Change], OnDurable]] = []
         self._written: list[OnDurable] = []
         self._wake = asyncio.Event()
         self._failed = False
@@ -47,16 +47,22 @@ class Writer:
         """True when callers should come again later."""
         return self._bytes >= STAGED_BYTES_MAX
 
-    def stage(self, rows: Sequence[Put], on_durable: OnDurable) -> None:
+    def stage(self, rows: Sequence[Change], on_durable: OnDurable) -> None:
         """Write rows with the others of this turn. Callbacks come in the order of staging."""
         if self._failed:
             self._loop.call_soon(on_durable, False)
             return
         self._staged.append((rows, on_durable))
-        self._bytes += sum(len(row.value) for row in rows)
+        self._bytes += _size(rows)
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
+
+    def settle(self) -> bool:
+        """Write what is staged, so that the store can be asked what it holds. False: not now."""
+        if self._staged and not self._failed:
+            self._write()
+        return not self._staged
 
     async def run(self) -> None:
         """Sync what is written, again and again.
@@ -81,29 +87,39 @@ class Writer:
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        staged, self._staged = self._staged, []
         if self._failed:
+            staged, self._staged = self._staged, []
             self._deny([on_durable for _, on_durable in staged])
-            return
-        batch = self._store.batch()
-        size = 0
-        for rows, _ in staged:
-            for family, key, value in rows:
-                batch.put(family, key, value)
-                size += len(value)
+        elif self._staged:
+            self._write()
+            if self._staged:
+                self._flush_scheduled = True
+                self._loop.call_later(BUSY_PAUSE_S, self._flush)
+
+    def _write(self) -> None:
+        """Everything staged in one batch; it stays staged while the store is busy."""
+        staged, self._staged = self._staged, []
         try:
-            self._store.write(batch)
+            self._store.write(self._batch(staged))
         except StoreBusy:
-            self._staged = staged + self._staged
-            self._flush_scheduled = True
-            self._loop.call_later(BUSY_PAUSE_S, self._flush)
+            self._staged = staged
             return
         except StoreError as error:
             self._fail(error, [on_durable for _, on_durable in staged])
             return
-        self._written.extend(on_durable for _, on_durable in staged)
-        self._bytes_written += size
+        self._written.extend([on_durable for _, on_durable in staged])
+        self._bytes_written += sum([_size(rows) for rows, _ in staged])
         self._wake.set()
+
+    def _batch(self, staged: Sequence[tuple[Sequence[Change], OnDurable]]) -> WriteBatch:
+        batch = self._store.batch()
+        for rows, _ in staged:
+            for row in rows:
+                if isinstance(row, Put):
+                    batch.put(*row)
+                else:
+                    batch.delete_range(*row)
+        return batch
 
     def _fail(self, error: StoreError, waiting: list[OnDurable]) -> None:
         self._failed = True
@@ -116,3 +132,8 @@ class Writer:
     def _deny(self, waiting: list[OnDurable]) -> None:
         for on_durable in waiting:
             on_durable(False)
+
+
+def _size(rows: Sequence[Change]) -> int:
+    """Bytes that are held until the rows are durable."""
+    return sum([len(row.value) for row in rows if isinstance(row, Put)])
