@@ -31,6 +31,8 @@ BASE_DIRECTORY: Final = "cluster-data"
 STOP_WITHIN_S: Final = 10.0
 """Longer than an orderly stop of a node takes; who is still there then is killed."""
 
+LAST_WORDS_BYTES_MAX: Final = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -119,7 +121,15 @@ def ending(child: Child) -> str:
     code = child.process.returncode
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     again = " ".join(child.member.command)
-    return f"{child.member.name} {how}; see {child.member.log}; start it again with: {again}"
+    return f"{child.member.name} {how} {_last_words(child.member.log)}\n  again: {again}"
+
+
+def _last_words(log: Path) -> str:
+    """The last line of a log: a node that refuses to start says there what to change."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LAST_WORDS_BYTES_MAX))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    return f"({log}: {lines[-1] if lines else 'empty'})"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -40,18 +40,22 @@ def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
 
 def test_one_ends_and_the_others_go_on(tmp_path: Path) -> None:
     """Goal: each end is reported once, with its cause. How: one exits, then the other is killed."""
-    children = start([member(tmp_path, "a", "exit(3)"), member(tmp_path, "b", PAUSES)])
+    refuses = "print('too old'); print('port in use'); exit(3)"
+    children = start([member(tmp_path, "a", refuses), member(tmp_path, "b", PAUSES)])
     said: list[str] = []
 
     def ended(child: Child) -> None:
-        said.append(ending(child).split(";")[0])
+        said.append(ending(child).splitlines()[0].replace(str(tmp_path), "logs"))
         children[1].process.kill()
 
     try:
         watch(children, ended)
     finally:
         stop(children)
-    assert said == ["a ended with code 3", "b was ended by SIGKILL"]
+    assert said == [
+        "a ended with code 3 (logs/a.log: port in use)",
+        "b was ended by SIGKILL (logs/b.log: empty)",
+    ]
 
 
 def test_stop_asks_first(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ OWNERS = {
     "grpc": ("ctl",),
     "grpc_tools": (),
     "hypercorn": ("runtime/real",),
-    "prometheus_client": ("runtime/real",),
+    "prometheus_client": ("runtime/real", "node"),
     "rich": ("ctl",),
     "rocksdict": ("runtime/real",),
     "socket": ("runtime/real",),

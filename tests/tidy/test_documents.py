@@ -63,7 +63,7 @@ def test_restatectl_knows_its_commands(document: str) -> None:
 def test_stages_are_those_of_the_task_center() -> None:
     """Goal: the order of shutdown in ARCHITECTURE.md is the one of the code. How: compare."""
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    table = re.findall(r"^\| (\d+) \| `([A-Z_]+)` \| ([a-z ]+?) \|", text, re.MULTILINE)
+    table = re.findall(r"^\| (-?\d+) \| `([A-Z_]+)` \| ([a-z ]+?) \|", text, re.MULTILINE)
     kinds = [(str(kind.stage), kind.name, kind.on_failure.value) for kind in TaskKind]
     assert table == kinds
 
