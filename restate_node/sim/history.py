@@ -210,6 +210,17 @@ class Leading(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class EpochBegan(Event):
+    """A replica read the announcement of a leader in the log, and let it count."""
+
+    node: str
+    partition: int
+    lsn: int
+    epoch: int
+    leader: str
+
+
+@dataclass(frozen=True, slots=True)
 class StateSeen(Event):
     """A replica's state, by a hash, at an applied LSN."""
 

@@ -10,6 +10,7 @@ from restate_node.sim.history import (
     Acknowledged,
     ChainSeen,
     CommandApplied,
+    EpochBegan,
     Event,
     GapRead,
     Healed,
@@ -125,7 +126,15 @@ GOOD: dict[str, list[list[Event]]] = {
             StateSeen(2.0, "n2#1", 0, 8, "bb"),
         ]
     ],
-    "P2": [[Leading(1.0, "n1#1", 0, 1), Leading(2.0, "n2#1", 0, 2)]],
+    "P2": [
+        [Leading(1.0, "n1#1", 0, 1), Leading(2.0, "n2#1", 0, 2)],
+        [
+            EpochBegan(1.0, "n1#1", 0, 1, 1, "N1:1"),
+            EpochBegan(1.0, "n1#1", 0, 5, 2, "N2:1"),
+            EpochBegan(3.0, "n1#2", 0, 1, 1, "N1:1"),
+            EpochBegan(3.0, "n1#2", 1, 9, 1, "N1:1"),
+        ],
+    ],
     "P3": [[CommandApplied(1.0, "n1#1", 0, 7, "c1"), CommandApplied(2.0, "n2#1", 0, 7, "c1")]],
     "V1": [LIVE],
     "V2": [LIVE, [Healed(10.0), progress(12.0, 4, 9), Observed(15.0)]],
@@ -172,7 +181,11 @@ BAD: dict[str, list[list[Event]]] = {
         ],
     ],
     "P1": [[StateSeen(1.0, "n1#1", 0, 7, "aa"), StateSeen(2.0, "n2#1", 0, 7, "bb")]],
-    "P2": [[Leading(1.0, "n1#1", 0, 1), Leading(2.0, "n2#1", 0, 1)]],
+    "P2": [
+        [Leading(1.0, "n1#1", 0, 1), Leading(2.0, "n2#1", 0, 1)],
+        [EpochBegan(1.0, "n1#1", 0, 1, 2, "N2:1"), EpochBegan(1.0, "n1#1", 0, 5, 1, "N1:1")],
+        [EpochBegan(1.0, "n1#1", 0, 1, 2, "N2:1"), EpochBegan(1.0, "n1#1", 0, 5, 2, "N2:1")],
+    ],
     "P3": [[CommandApplied(1.0, "n1#1", 0, 7, "c1"), CommandApplied(2.0, "n2#1", 0, 9, "c1")]],
     "V1": [
         [progress(5.0, 1, 2, leads=True), Healed(10.0), progress(12.0, 8, 9), Observed(40.0)],

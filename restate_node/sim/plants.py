@@ -1,0 +1,161 @@
+"""Bugs on purpose: each breaks one rule that the design cannot do without, and each must be found.
+
+A checker that never failed proves little. So these can be planted in the real system, by name, to
+see that the simulator finds them within a few dozen seeds, and which invariant tells:
+
+    python -m restate_node.sim --seeds 1-200 --plant ack-before-fsync
+
+The product has no trace of them: each is a substitution, declared here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from restate_node.protocol.dedup import Number
+from restate_node.protocol.partition import apply as partition_apply
+from restate_node.protocol.quorum import FMajority, NodesetChecker
+from restate_node.protocol.sequencer import Placed, Released, Sequencer, StoreGroup
+from restate_node.roles.log_server import service as log_server_service
+from restate_node.roles.log_server.writer import Writer
+from restate_node.runtime.ports import KeyValueStore, StoreError, WriteBatch
+from restate_node.sim.substitution import Substitution
+from restate_node.types.ids import PlainNodeId
+from restate_node.types.offsets import LogletOffset
+
+LATE_SYNC_SECONDS: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """A bug: what is done wrong, and what of it should show."""
+
+    name: str
+    mistake: str
+    substitutions: tuple[Substitution, ...]
+
+
+# ---------------------------------------------------------------- ack-before-fsync
+
+
+class LateSync:
+    """A store whose `sync` returns at once; the disk has it a third of a second later."""
+
+    def __init__(self, store: KeyValueStore) -> None:
+        self._store = store
+        self._syncing: asyncio.Task[None] | None = None
+
+    def batch(self) -> WriteBatch:
+        return self._store.batch()
+
+    def write(self, batch: WriteBatch) -> None:
+        self._store.write(batch)
+
+    async def sync(self) -> None:
+        if self._syncing is None or self._syncing.done():
+            self._syncing = asyncio.ensure_future(self._sync_later())
+
+    async def _sync_later(self) -> None:
+        await asyncio.sleep(LATE_SYNC_SECONDS)
+        try:
+            await self._store.sync()
+        except StoreError:
+            return
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def _writer_that_does_not_wait(inner: type[Writer]) -> Callable[..., Writer]:
+    def make(store: KeyValueStore, on_failure: Callable[[StoreError], None]) -> Writer:
+        lazy: Any = LateSync(store)
+        return inner(lazy, on_failure)
+
+    return make
+
+
+# ---------------------------------------------------------------- release-out-of-order
+
+Committed = Callable[[Sequencer[Any], StoreGroup[Any]], Released[Any]]
+
+
+def _release_at_once(inner: Committed) -> Committed:
+    """Answer a group when it is committed, whatever is still missing below it."""
+    answered: set[tuple[int, LogletOffset]] = set()
+
+    def committed(sequencer: Sequencer[Any], group: StoreGroup[Any]) -> Released[Any]:
+        former = sequencer.known_global_tail
+        released = inner(sequencer, group)
+        appends: list[Placed[Any]] = list(released.appends)
+        if not appends and former <= group.first_offset:
+            appends = list(group.appends)
+        fresh = [a for a in appends if (id(sequencer), a.first_offset) not in answered]
+        answered.update((id(sequencer), a.first_offset) for a in fresh)
+        tail = max(released.known_global_tail, group.tail)
+        return Released(tuple(fresh), LogletOffset(tail))
+
+    return committed
+
+
+# ---------------------------------------------------------------- the others
+
+IsNew = Callable[[Number | None, Number], bool]
+
+
+def _dedup_without_epochs(inner: IsNew) -> IsNew:
+    """Records of leaders are taken for new, whatever epoch they are of."""
+    return lambda highest, number: number[0] > 0 or inner(highest, number)
+
+
+def _no_dedup(inner: IsNew) -> IsNew:
+    """Records of clients are taken for new, however often they come."""
+    return lambda highest, number: number[0] == 0 or inner(highest, number)
+
+
+FindMajority = Callable[[NodesetChecker, Any], FMajority]
+
+
+def _anybody_is_a_majority(inner: FindMajority) -> FindMajority:
+    def f_majority(checker: NodesetChecker, nodes: frozenset[PlainNodeId]) -> FMajority:
+        answered = checker.members.intersection(nodes)
+        return FMajority.SUCCESS if answered else inner(checker, nodes)
+
+    return f_majority
+
+
+PLANTS: Final[dict[str, Plant]] = {
+    plant.name: plant
+    for plant in (
+        Plant(
+            "ack-before-fsync",
+            "a log server acknowledges records before the disk has them; power loss of two of "
+            "them takes acknowledged records away (L1)",
+            (Substitution(log_server_service, "Writer", _writer_that_does_not_wait),),
+        ),
+        Plant(
+            "skip-epoch-check",
+            "a leader's announcement counts although a later epoch has begun (P2)",
+            (Substitution(partition_apply, "is_new", _dedup_without_epochs),),
+        ),
+        Plant(
+            "release-out-of-order",
+            "the sequencer moves the global tail over groups that are not committed (L1, L2)",
+            (Substitution(Sequencer, "committed", _release_at_once),),
+        ),
+        Plant(
+            "seal-without-f-majority",
+            "one log server's word is taken for that of an f-majority: the sequencer's appends go "
+            "on above the tail that was found (L3, L4)",
+            (Substitution(NodesetChecker, "f_majority", _anybody_is_a_majority),),
+        ),
+        Plant(
+            "apply-without-dedup",
+            "a command that is in the log twice takes effect twice (P3)",
+            (Substitution(partition_apply, "is_new", _no_dedup),),
+        ),
+    )
+}
+"""By name."""

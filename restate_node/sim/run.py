@@ -1,0 +1,229 @@
+"""One run: a cluster comes up, trouble comes and goes, and what was seen is held against every
+invariant.
+
+    boot ─▶ trouble (nemesis and clients) ─▶ heal ─▶ V1, V2 ─▶ writers stop ─▶ read it all ─▶ check
+
+A run is a function of its options: same options, same trace hash, in any process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from restate_node.sim.budget import Budget
+from restate_node.sim.checkers.applied_reaches_tail import CAUGHT_UP_SECONDS_MAX
+from restate_node.sim.checkers.catalog import CHECKERS
+from restate_node.sim.checkers.checker import violations
+from restate_node.sim.history import Acknowledged, CommandApplied, Healed, Observed, RegisterUsed
+from restate_node.sim.injection import carry_out
+from restate_node.sim.loop import LoopOptions, SimLoop, SimulationFailed, simulate
+from restate_node.sim.nemesis import Fault, plan
+from restate_node.sim.node_logs import NodeLogs
+from restate_node.sim.plants import PLANTS
+from restate_node.sim.probes import probes
+from restate_node.sim.recorder import Recorder
+from restate_node.sim.substitution import substituted
+from restate_node.sim.timeline import Sink, Timeline
+from restate_node.sim.workloads.catalog import CLIENTS
+from restate_node.sim.workloads.log_reads import read_all
+from restate_node.sim.workloads.workload import Stage
+from restate_node.sim.world import NodeLife, World, WorldOptions
+from restate_node.types.processor_messages import ReplayStatus, RunMode
+
+BOOT_SECONDS_MAX: Final = 30.0
+LOOK_SECONDS: Final = 0.25
+CALM_LOOKS: Final = 4
+"""So many looks in a row must find everything well before the watching ends early."""
+READ_SECONDS_MAX: Final = 30.0
+WRITERS_STOP_SECONDS: Final = 1.0
+LEVELS_FATAL: Final = ("error", "critical", "exception")
+FINDINGS_MAX: Final = 20
+STORY_LINES_MAX: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What makes a run what it is."""
+
+    seed: int
+    plant: str | None = None
+    world: WorldOptions = field(default_factory=WorldOptions)
+    budget: Budget = field(default_factory=Budget)
+    steps_max: int = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run came to. No findings: all invariants hold."""
+
+    seed: int
+    findings: tuple[str, ...]
+    faults: tuple[Fault, ...]
+    story: tuple[str, ...]
+    trace_hash: str
+    steps: int
+    seconds: float
+    acknowledged: int
+    patched: int
+    swapped: int
+
+    @property
+    def is_green(self) -> bool:
+        return not self.findings
+
+
+class Run:
+    """The parts of a run, while it lasts."""
+
+    def __init__(self, loop: SimLoop, options: RunOptions, sink: Sink | None) -> None:
+        self.findings: list[str] = []
+        self.timeline = Timeline(loop.trace, sink)
+        self.recorder = Recorder(loop, self.timeline)
+        self.stage = Stage()
+        self.loop = loop
+        self._clients: list[asyncio.Task[None]] = []
+        self.faults = plan(loop.streams.stream("nemesis"), options.world.hosts, options.budget)
+        self.world = World(loop, options.world, self.recorder, self.found, self._serve)
+
+    def found(self, text: str) -> None:
+        """Something that no invariant of the history tells."""
+        if len(self.findings) < FINDINGS_MAX:
+            self.findings.append(text)
+
+    def logged(self, who: str, level: str, text: str) -> None:
+        """A log line of a node."""
+        self.timeline.add(self.recorder.now(), who, level, text)
+        if level in LEVELS_FATAL and not self.world.is_excused(who):
+            self.found(f"{who} logged an ERROR at {self.recorder.now():.3f}s: {text}")
+
+    def _serve(self, life: NodeLife) -> None:
+        """Clients for a node that became ready; they live and die with it."""
+        if self.stage.writing:
+            for client in CLIENTS:
+                self._spawn(life, client.run(life, self.stage), client.name)
+
+    async def main(self) -> None:
+        if not await self._boot():
+            return
+        await carry_out(self.faults, self.world, self.recorder)
+        await self._heal()
+        await self._watch()
+        self.stage.writing = False
+        await asyncio.sleep(WRITERS_STOP_SECONDS)
+        await self._read_all()
+        self.findings.extend(map(str, violations(CHECKERS, self.recorder.history)))
+
+    def failed(self, error: SimulationFailed) -> None:
+        """The program itself broke off; the history may tell why."""
+        self.found(f"{type(error).__name__}: {error}")
+        self.findings.extend(map(str, violations(CHECKERS, self.recorder.history)))
+
+    async def _boot(self) -> bool:
+        rng = self.loop.streams.stream("boot")
+        for host in self.world.hosts:
+            await asyncio.sleep(rng.uniform(0, 0.3))
+            self.world.start(host)
+        if await self._until(lambda: self.world.all_ready, BOOT_SECONDS_MAX):
+            return True
+        self.found(f"the cluster is not up after {BOOT_SECONDS_MAX:.0f}s without any fault")
+        return False
+
+    async def _heal(self) -> None:
+        self.world.heal()
+        if not await self._until(lambda: self.world.all_ready, BOOT_SECONDS_MAX):
+            self.found(f"not all nodes are ready {BOOT_SECONDS_MAX:.0f}s after healing")
+        self.recorder.add(Healed(self.recorder.now()))
+
+    async def _watch(self) -> None:
+        """Until everything was well for a while, or the time of V2 is over."""
+        deadline = self.recorder.now() + CAUGHT_UP_SECONDS_MAX
+        calm = 0
+        while calm < CALM_LOOKS and self.recorder.now() < deadline:
+            await asyncio.sleep(LOOK_SECONDS)
+            calm = calm + 1 if self._is_well() else 0
+        await asyncio.sleep(LOOK_SECONDS)
+        self.recorder.add(Observed(self.recorder.now()))
+
+    def _is_well(self) -> bool:
+        led: set[int] = set()
+        for life in self.world.lives:
+            for status in life.node.worker.statuses() if life.node.worker else []:
+                if status.replay_status is not ReplayStatus.ACTIVE:
+                    return False
+                if status.effective_mode is RunMode.LEADER:
+                    led.add(status.partition)
+        return self.world.all_ready and len(led) == self.world.options.partitions
+
+    async def _read_all(self) -> None:
+        lives = self.world.lives
+        done: set[str] = set()
+
+        async def read(life: NodeLife) -> None:
+            await read_all(life)
+            done.add(life.name)
+
+        for life in lives:
+            self._spawn(life, read(life), "last reader")
+        await self._until(lambda: len(done) == len(lives), READ_SECONDS_MAX)
+        for life in lives:
+            if life.name not in done:
+                self.found(
+                    f"{life.name} could not read its log to the tail within "
+                    f"{READ_SECONDS_MAX:.0f}s, although there are no faults any more"
+                )
+
+    def _spawn(self, life: NodeLife, client: Coroutine[Any, Any, None], name: str) -> None:
+        """The loop itself would let a task go that nobody holds."""
+        self._clients.append(self.loop.spawn(life.incarnation, client, name))
+
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait for it; False when the time is over."""
+        deadline = self.recorder.now() + seconds
+        while not condition():
+            if self.recorder.now() >= deadline:
+                return False
+            await asyncio.sleep(LOOK_SECONDS)
+        return True
+
+
+def run_seed(options: RunOptions, sink: Sink | None = None) -> Report:
+    """A whole run."""
+    runs: list[Run] = []
+    logs = NodeLogs()
+
+    async def main(loop: SimLoop) -> None:
+        run = Run(loop, options, sink)
+        runs.append(run)
+        logs.listener = run.logged
+        try:
+            with substituted(probes(run.recorder)):
+                await run.main()
+        finally:
+            logs.listener = None
+
+    plant = PLANTS[options.plant].substitutions if options.plant is not None else ()
+    with logs.captured(), substituted(plant):
+        try:
+            simulate(options.seed, main, LoopOptions(steps_max=options.steps_max))
+        except SimulationFailed as error:
+            runs[0].failed(error)
+    return _report(options, runs[0])
+
+
+def _report(options: RunOptions, run: Run) -> Report:
+    history = run.recorder.history
+    return Report(
+        options.seed,
+        tuple(run.findings),
+        run.faults,
+        tuple(run.timeline.tail(STORY_LINES_MAX)),
+        run.loop.log.digest(),
+        run.loop.steps,
+        run.loop.time(),
+        acknowledged=sum(1 for _ in history.of(Acknowledged)),
+        patched=len({(e.partition, e.command) for e in history.of(CommandApplied)}),
+        swapped=sum(1 for used in history.of(RegisterUsed) if used.operation.result is True),
+    )

@@ -1,0 +1,26 @@
+"""All clients that every ready node gets."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from restate_node.sim.workloads import (
+    chain_watch,
+    log_appends,
+    log_reads,
+    log_tails,
+    partition_watch,
+    registers,
+    state_writes,
+)
+from restate_node.sim.workloads.workload import Client
+
+CLIENTS: Final[tuple[Client, ...]] = (
+    chain_watch.CLIENT,
+    partition_watch.CLIENT,
+    log_appends.CLIENT,
+    log_reads.CLIENT,
+    log_tails.CLIENT,
+    registers.CLIENT,
+    state_writes.CLIENT,
+)

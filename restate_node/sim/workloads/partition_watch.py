@@ -1,0 +1,42 @@
+"""Looks at the processors of a node, often: who leads, and how far each has got."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from restate_node.sim.history import Leading, Progress
+from restate_node.sim.workloads.workload import Client, Stage
+from restate_node.sim.world import NodeLife
+from restate_node.types.processor_messages import ProcessorStatus, RunMode
+
+LOOK_SECONDS: Final = 0.1
+
+
+async def _run(life: NodeLife, stage: Stage) -> None:
+    """Until the node ends: liveness is watched after the writing, too."""
+    del stage
+    last: dict[int, tuple[object, ...]] = {}
+    worker = life.node.worker
+    while worker is not None:
+        for status in worker.statuses():
+            seen = (status.effective_mode, status.observed_epoch, status.applied_lsn)
+            if last.get(status.partition) != seen:
+                last[status.partition] = seen
+                _record(life, status)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _record(life: NodeLife, status: ProcessorStatus) -> None:
+    recorder = life.recorder
+    now, partition = recorder.now(), status.partition
+    leads = status.effective_mode is RunMode.LEADER
+    if leads and status.observed_epoch is not None:
+        recorder.add(Leading(now, life.name, partition, status.observed_epoch))
+    if status.target_tail_lsn is not None:
+        applied = status.applied_lsn or 0
+        tail = status.target_tail_lsn
+        recorder.add(Progress(now, life.name, partition, applied, tail, leads))
+
+
+CLIENT: Final = Client("partition watch", _run)

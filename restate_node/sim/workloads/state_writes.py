@@ -1,0 +1,61 @@
+"""Writes the state of virtual objects, as the admin API does: through the fabric, to whoever leads
+the partition of the key.
+
+Each write is different from every other, so that a double in the log shows when it takes effect.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from restate_node.sim.workloads.workload import Client, Stage, pause
+from restate_node.sim.world import NodeLife
+from restate_node.types.fabric import RpcCode, RpcFailure
+from restate_node.types.ids import PartitionId, PlainNodeId
+from restate_node.types.partition_keys import partition_key_of_key
+from restate_node.types.processor_messages import PatchState, Proposed
+
+SERVICE: Final = "sim"
+ID: Final = "id"
+KEYS_MAX: Final = 12
+PAUSE_SECONDS: Final = 0.15
+TIMEOUT_SECONDS: Final = 3.0
+
+
+class StateWriter:
+    """One life's writer. Remembers who led which partition."""
+
+    def __init__(self, life: NodeLife) -> None:
+        self._life = life
+        self._leaders: dict[PartitionId, PlainNodeId] = {}
+        self._written = 0
+
+    async def write(self) -> None:
+        """One write of some key; a failure makes this client look for another leader."""
+        key = f"k{self._life.rng.randrange(KEYS_MAX)}"
+        node = self._life.node
+        partition = node.cache.partition_table.value.partition_of(partition_key_of_key(key))
+        members = [member.id for member in node.cache.nodes.value.members()]
+        if partition is None or not members:
+            return
+        self._written += 1
+        target = self._leaders.get(partition.id) or self._life.rng.choice(members)
+        state = {ID: f"{self._life.name}/{self._written}".encode()}
+        request = PatchState(partition.id, SERVICE, key, state)
+        try:
+            await node.fabric.call(target, request, Proposed, timeout_s=TIMEOUT_SECONDS)
+            self._leaders[partition.id] = target
+        except RpcFailure as failure:
+            self._leaders.pop(partition.id, None)
+            if failure.code is not RpcCode.NOT_READY:
+                await pause(self._life.rng, PAUSE_SECONDS)
+
+
+async def _run(life: NodeLife, stage: Stage) -> None:
+    writer = StateWriter(life)
+    while stage.writing:
+        await pause(life.rng, PAUSE_SECONDS)
+        await writer.write()
+
+
+CLIENT: Final = Client("state writes", _run)

@@ -1,0 +1,253 @@
+"""A cluster of real nodes on simulated machines.
+
+    SimLoop ── time, order, death          one per run
+      ├ SimNetwork                         one per run
+      └ host n1, n2, n3 ── SimMedium       outlives its processes
+           └ life n1#1, n1#2, … ── Node    one at a time
+
+The world does what an operator and a process manager do: it starts processes, and starts them
+again a moment after they ended. A node that ends without being told to, and without a fault that
+explains it, is a finding; so is an ERROR in its log.
+
+Clients and probes of a node run *inside* its life (`on_life`): they are frozen and killed with it,
+as a client in the same process would be, and never see a node from beyond its grave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Final
+
+from restate_node.node.config_resolution import resolve
+from restate_node.node.node import Node
+from restate_node.node.ports import Ports
+from restate_node.sim.disk import SimMedium
+from restate_node.sim.history import NodeEnded, NodeReady, NodeStarted
+from restate_node.sim.hosts import Death, Incarnation, Life, SimClock
+from restate_node.sim.loop import SimLoop
+from restate_node.sim.network import SimNetwork
+from restate_node.sim.recorder import Recorder
+from restate_node.types.nodes import Role
+from restate_node.types.options import NodeOptions
+from restate_node.types.replication import ReplicationProperty
+
+RESTART_SECONDS: Final = 0.5
+CLOCK_SKEW_MS_MAX: Final = 200
+PORT: Final = 5122
+
+_WORLD: Final = Context()
+"""What the world does belongs to no process."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorldOptions:
+    """Size of the cluster."""
+
+    hosts: tuple[str, ...] = ("n1", "n2", "n3")
+    replication: int = 2
+    partitions: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLife:
+    """One life of a node, as clients and probes get it."""
+
+    node: Node
+    incarnation: Incarnation
+    recorder: Recorder
+    rng: Random
+
+    @property
+    def name(self) -> str:
+        return repr(self.incarnation)
+
+    @property
+    def host(self) -> str:
+        return self.incarnation.host
+
+
+@dataclass(slots=True)
+class Host:
+    """A machine."""
+
+    name: str
+    medium: SimMedium
+    clock: SimClock
+    wanted: bool = False
+    """A process should run here."""
+    excused: str = ""
+    """The life of which a disk error is no finding."""
+    life: NodeLife | None = None
+    incarnation: Incarnation | None = None
+
+
+OnLife = Callable[[NodeLife], None]
+OnFinding = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class World:
+    """The machines, and the cluster on them. Implements `injection.Machines`."""
+
+    loop: SimLoop
+    options: WorldOptions
+    recorder: Recorder
+    on_finding: OnFinding
+    on_life: OnLife
+    network: SimNetwork = field(init=False)
+    machines: dict[str, Host] = field(init=False)
+    _processes: list[asyncio.Task[None]] = field(
+        init=False, default_factory=list[asyncio.Task[None]]
+    )
+    """The loop itself would let a task go that nobody holds."""
+
+    def __post_init__(self) -> None:
+        streams, trace = self.loop.streams, self.loop.trace
+        self.network = SimNetwork(self.loop, streams.stream("network"), tracer=trace)
+        skew = streams.stream("clocks")
+        self.machines = {
+            name: Host(
+                name,
+                SimMedium(name, streams.stream(f"disk/{name}"), tracer=trace),
+                SimClock(self.loop, skew.randint(-CLOCK_SKEW_MS_MAX, CLOCK_SKEW_MS_MAX)),
+            )
+            for name in self.options.hosts
+        }
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        return self.options.hosts
+
+    @property
+    def lives(self) -> list[NodeLife]:
+        """The nodes that are ready now."""
+        lives = [host.life for host in self.machines.values()]
+        return [life for life in lives if life is not None and life.incarnation.alive]
+
+    @property
+    def all_ready(self) -> bool:
+        return len(self.lives) == len(self.machines)
+
+    def medium(self, host: str) -> SimMedium:
+        return self.machines[host].medium
+
+    # ------------------------------------------------------------ processes
+
+    def start(self, host: str) -> None:
+        machine = self.machines[host]
+        machine.wanted = True
+        if machine.incarnation is not None and machine.incarnation.alive:
+            return
+        machine.incarnation = self.loop.boot(host)
+        self.recorder.add(NodeStarted(self.recorder.now(), repr(machine.incarnation)))
+        process = self._live(machine, machine.incarnation)
+        self._processes.append(self.loop.spawn(machine.incarnation, process, "node"))
+
+    def crash(self, host: str, death: Death) -> None:
+        machine = self.machines[host]
+        machine.wanted = False
+        self._bury(machine, death, death.value)
+
+    def pause(self, host: str) -> None:
+        incarnation = self.machines[host].incarnation
+        if incarnation is not None:
+            self.loop.pause(incarnation)
+
+    def resume(self, host: str) -> None:
+        incarnation = self.machines[host].incarnation
+        if incarnation is not None and incarnation.life is Life.PAUSED:
+            self.loop.resume(incarnation)
+
+    def excuse(self, host: str) -> None:
+        self.machines[host].excused = repr(self.machines[host].incarnation)
+
+    def is_excused(self, life: str) -> bool:
+        """Whether errors of that life are explained by a fault."""
+        return any(machine.excused == life for machine in self.machines.values())
+
+    def heal(self) -> None:
+        """Undo what a fault left behind, and start what is down."""
+        self.network.heal()
+        for host in self.hosts:
+            self.resume(host)
+            self.start(host)
+
+    # ------------------------------------------------------------ one life
+
+    async def _live(self, machine: Host, incarnation: Incarnation) -> None:
+        """Runs as part of the incarnation."""
+        reason, expected = "", False
+        try:
+            node = self._build(machine, incarnation)
+            watcher = asyncio.ensure_future(self._greet(machine, incarnation, node))
+            cause = await node.run()
+            watcher.cancel()
+            reason = cause.reason
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+        expected = self.is_excused(repr(incarnation))
+        self.loop.call_soon(self._ended, machine, incarnation, reason, expected, context=_WORLD)
+
+    def _build(self, machine: Host, incarnation: Incarnation) -> Node:
+        address = _address(machine.name)
+        ports = Ports(
+            clock=machine.clock,
+            transport=self.network.transport(incarnation, address),
+            disk=machine.medium.mount(incarnation),
+            rng=self.loop.streams.stream(f"node/{incarnation!r}"),
+        )
+        return Node(self._node_options(machine.name), ports, machine.name)
+
+    def _node_options(self, host: str) -> NodeOptions:
+        options = node_options(host, self.options)
+        return resolve(options, host)
+
+    async def _greet(self, machine: Host, incarnation: Incarnation, node: Node) -> None:
+        await node.ready.until(bool)
+        rng = self.loop.streams.stream(f"clients/{incarnation!r}")
+        machine.life = NodeLife(node, incarnation, self.recorder, rng)
+        self.recorder.add(NodeReady(self.recorder.now(), repr(incarnation)))
+        self.on_life(machine.life)
+
+    def _ended(self, machine: Host, incarnation: Incarnation, reason: str, expected: bool) -> None:
+        """The process ended by itself; runs as part of the world."""
+        if not expected:
+            self.on_finding(f"{incarnation!r} ended by itself: {reason}")
+        if machine.incarnation is incarnation:
+            self._bury(machine, Death.KILLED, reason)
+        self.loop.call_later(RESTART_SECONDS, self._restart, machine, context=_WORLD)
+
+    def _restart(self, machine: Host) -> None:
+        if machine.wanted:
+            self.start(machine.name)
+
+    def _bury(self, machine: Host, death: Death, reason: str) -> None:
+        machine.life = None
+        if machine.incarnation is None or not machine.incarnation.alive:
+            return
+        self.loop.kill(machine.incarnation, death)
+        self.recorder.add(NodeEnded(self.recorder.now(), repr(machine.incarnation), reason))
+
+
+def _address(host: str) -> str:
+    return f"http://{host}:{PORT}/"
+
+
+def node_options(host: str, world: WorldOptions) -> NodeOptions:
+    """How each node of the cluster is configured: as by default, with all roles."""
+    plain = NodeOptions()
+    return replace(
+        plain,
+        roles=tuple(Role),
+        cluster_name="simulated",
+        node_name=host,
+        auto_provision=host == world.hosts[0],
+        advertised_address=_address(host),
+        default_num_partitions=world.partitions,
+        default_replication=ReplicationProperty.of_nodes(world.replication),
+        metadata_client=replace(plain.metadata_client, addresses=tuple(map(_address, world.hosts))),
+    )
