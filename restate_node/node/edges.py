@@ -7,23 +7,31 @@ table.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from restate_node.node.node import Node
+from restate_node.roles.admin.cluster_ctrl import ClusterCtrl
 from restate_node.roles.metadata_server.control_plane import (
     MetadataProxyHandlers,
     MetadataServerHandlers,
 )
 from restate_node.runtime.real.control_plane_endpoints import AnyMethod
 from restate_node.runtime.real.control_plane_methods import GrpcMethod
+from restate_node.types.grpc_status import GrpcError, StatusCode
+from restate_node.types.nodes import Role
+from restate_node.wire.pb import cluster_ctrl_pb2 as ctrl
 from restate_node.wire.pb import metadata_proxy_svc_pb2 as proxy
 from restate_node.wire.pb import metadata_server_svc_pb2 as server
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
+Handlers = TypeVar("Handlers")
+
+CLUSTER_CTRL: Final = "restate.cluster_ctrl.ClusterCtrlSvc"
 
 
 def grpc_methods(node: Node) -> list[AnyMethod]:
@@ -31,7 +39,84 @@ def grpc_methods(node: Node) -> list[AnyMethod]:
     methods = _metadata_proxy(MetadataProxyHandlers(node.client))
     if node.metadata_server is not None:
         methods += _metadata_server(MetadataServerHandlers(node.metadata_server))
+    if node.has_role(Role.ADMIN):
+        methods += _cluster_ctrl(node)
     return methods
+
+
+def _cluster_ctrl(node: Node) -> list[AnyMethod]:
+    """The methods of an admin node; they exist from the start and answer once it has joined."""
+
+    def row(
+        name: str,
+        request: type[Request],
+        response: type[Response],
+        call: Callable[[ClusterCtrl, Request], Awaitable[Response]],
+    ) -> AnyMethod:
+        async def handler(message: Request) -> Response:
+            return await call(_started(node.cluster_ctrl), message)
+
+        return GrpcMethod(CLUSTER_CTRL, name, request, response, handler)
+
+    return [
+        row(
+            "GetClusterState",
+            ctrl.ClusterStateRequest,
+            ctrl.ClusterStateResponse,
+            ClusterCtrl.get_cluster_state,
+        ),
+        row(
+            "GetClusterConfiguration",
+            ctrl.GetClusterConfigurationRequest,
+            ctrl.GetClusterConfigurationResponse,
+            ClusterCtrl.get_cluster_configuration,
+        ),
+        row(
+            "SetClusterConfiguration",
+            ctrl.SetClusterConfigurationRequest,
+            ctrl.SetClusterConfigurationResponse,
+            ClusterCtrl.set_cluster_configuration,
+        ),
+        row("ListLogs", ctrl.ListLogsRequest, ctrl.ListLogsResponse, ClusterCtrl.list_logs),
+        row(
+            "DescribeLog",
+            ctrl.DescribeLogRequest,
+            ctrl.DescribeLogResponse,
+            ClusterCtrl.describe_log,
+        ),
+        row("FindTail", ctrl.FindTailRequest, ctrl.FindTailResponse, ClusterCtrl.find_tail),
+        row("TrimLog", ctrl.TrimLogRequest, Empty, _trim_log),
+        row(
+            "SealAndExtendChain",
+            ctrl.SealAndExtendChainRequest,
+            ctrl.SealAndExtendChainResponse,
+            ClusterCtrl.seal_and_extend_chain,
+        ),
+        row("SealChain", ctrl.SealChainRequest, ctrl.SealChainResponse, ClusterCtrl.seal_chain),
+        row(
+            "CreatePartitionSnapshot",
+            ctrl.CreatePartitionSnapshotRequest,
+            ctrl.CreatePartitionSnapshotResponse,
+            ClusterCtrl.create_partition_snapshot,
+        ),
+        row(
+            "SyncEpochMetadata",
+            ctrl.SyncEpochMetadataRequest,
+            ctrl.SyncEpochMetadataResponse,
+            ClusterCtrl.sync_epoch_metadata,
+        ),
+    ]
+
+
+async def _trim_log(handlers: ClusterCtrl, request: ctrl.TrimLogRequest) -> Empty:
+    await handlers.trim_log(request)
+    return Empty()
+
+
+def _started(handlers: Handlers | None) -> Handlers:
+    if handlers is None:
+        raise GrpcError(StatusCode.UNAVAILABLE, "the node is starting up")
+    return handlers
 
 
 def _metadata_proxy(handlers: MetadataProxyHandlers) -> list[AnyMethod]:

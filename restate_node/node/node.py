@@ -30,6 +30,7 @@ from restate_node.node import boot
 from restate_node.node.marker import read_marker, write_marker
 from restate_node.node.ports import Ports
 from restate_node.protocol.sequencer import SequencerOptions
+from restate_node.roles.admin.cluster_ctrl import ClusterCtrl
 from restate_node.roles.admin.cluster_state import ClusterStateCollector
 from restate_node.roles.admin.controller import Controller
 from restate_node.roles.log_server.log_store import LogStore
@@ -94,6 +95,7 @@ class Node:
         self.worker: PartitionManager | None = None
         self.collector: ClusterStateCollector | None = None
         self.controller: Controller | None = None
+        self.cluster_ctrl: ClusterCtrl | None = None
 
     def has_role(self, role: Role) -> bool:
         return role in self.options.roles
@@ -236,6 +238,10 @@ class Node:
             self.fabric,
             self.ports.clock,
             enabled=not self.options.admin.disable_cluster_controller,
+        )
+        assert self.bifrost is not None
+        self.cluster_ctrl = ClusterCtrl(
+            self.cache, self.collector, self.controller, self.bifrost, self.client, self.ports.clock
         )
         self.collector.start(self.tasks)
         self.controller.start(self.tasks)
