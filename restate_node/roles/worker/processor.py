@@ -113,10 +113,13 @@ class PartitionProcessor:
 
     async def run(self) -> None:
         """Until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
             try:
                 await self._live()
             except Exception as failure:
+                if loop.is_closed():
+                    raise  # Not a failure: an abandoned coroutine is unwound without its loop.
                 await asyncio.sleep(self._pause_after(_first_cause(failure)))
 
     async def _live(self) -> None:
