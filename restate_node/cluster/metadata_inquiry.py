@@ -97,6 +97,7 @@ class Inquiry:
 
     def __init__(self) -> None:
         self.maybe_executed = False
+        self._cluster_exists = False
         self._reasons: dict[str, str] = {}
         self._findings: dict[str, Finding] = {}
 
@@ -107,9 +108,11 @@ class Inquiry:
             case ValueFound() | VersionFound() | Executed():
                 return Answered(answer, address)
             case NotLeading(leader):
+                self._cluster_exists = True
                 self._note(address, "is not the leader" if leader else "knows no leader")
                 return leader
             case NotMember(leader):
+                self._cluster_exists = True
                 self._note(address, NOT_MEMBER_TEXT)
                 return leader
             case NotFounded():
@@ -142,16 +145,10 @@ class Inquiry:
             text = "no metadata server is known: set metadata-client.addresses"
             return MetadataUnavailable(text, maybe_executed=False)
         reasons = "; ".join(f"[{address}] {why}" for address, why in self._reasons.items())
-        if self._only_waits_for_provisioning:
+        if Finding.NOT_FOUNDED in self._findings.values() and not self._cluster_exists:
             return NotProvisioned(reasons, maybe_executed=False)
         text = f"the metadata store is unavailable: {reasons}"
         return MetadataUnavailable(text, maybe_executed=is_write and self.maybe_executed)
-
-    @property
-    def _only_waits_for_provisioning(self) -> bool:
-        waiting = Finding.NOT_FOUNDED in self._findings.values()
-        texts = self._reasons.values()
-        return waiting and not any(text == NOT_MEMBER_TEXT for text in texts)
 
 
 class Candidates:

@@ -162,12 +162,12 @@ class RaftPost:
         reply(None)
 
     def _on_fragment(self, peer: Peer, fragment: RaftFragment, reply: Reply) -> None:
+        if fragment.route.receiver_storage != self._storage:
+            raise RpcFailure(RpcCode.FORBIDDEN, "meant for a former storage of this node")
         data = self._assemble(fragment)
+        message = None if data is None else _decoder.decode(data)
         reply(FragmentTaken())
-        if data is None:
-            return
-        message = _decoder.decode(data)
-        if self._is_meant(peer, fragment.route, message):
+        if message is not None and self._is_meant(peer, fragment.route, message):
             self._deliver(message)
 
     def _assemble(self, fragment: RaftFragment) -> bytearray | None:

@@ -429,7 +429,8 @@ class Replica:
         """Whoever waits for an earlier leadership waits in vain."""
         is_leader = state.role is Role.LEADER
         self._fail_all(lambda waiting: not is_leader or waiting.term != state.term)
-        logger.info("metadata server", role=state.role.value, leader=state.leader, term=state.term)
+        if state.leader is not None:
+            logger.info("metadata leader", leader=f"N{state.leader}", term=state.term)
 
     def _fail_all(self, is_lost: Callable[[_Waiting], bool]) -> None:
         lost = [index for index, waiting in self._proposals.items() if is_lost(waiting)]

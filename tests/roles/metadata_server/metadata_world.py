@@ -108,6 +108,10 @@ class World:
             self._media[host] = SimMedium(host, stream, self._disk)
         return self._media[host]
 
+    def swap_disk(self, host: str, other: str) -> None:
+        """From now on `host` starts on the disk of the other one."""
+        self._media[host] = self.medium(other)
+
     async def run(self, machine: Machine, work: Coroutine[Any, Any, T]) -> T:
         """Run it as that process; the process must not be killed meanwhile."""
         return await self.loop.spawn(machine.incarnation, work)
