@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from restate_node.node.config import LoadedConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

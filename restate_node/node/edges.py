@@ -7,25 +7,32 @@ table.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
+from restate_node.node.metrics import registry_of
 from restate_node.node.node import Node
+from restate_node.node.node_ctl import Addresses, AddressKind, NamedAddress, NodeCtl
+from restate_node.node.statuses import statuses_of
 from restate_node.roles.admin.cluster_ctrl import ClusterCtrl
+from restate_node.roles.log_server.control_plane import LogServerSvc
 from restate_node.roles.metadata_server.control_plane import (
     MetadataProxyHandlers,
     MetadataServerHandlers,
 )
 from restate_node.runtime.real.control_plane_endpoints import AnyMethod
-from restate_node.runtime.real.control_plane_methods import GrpcMethod
+from restate_node.runtime.real.control_plane_methods import GrpcMethod, Page, PageHandler
+from restate_node.runtime.real.control_plane_metrics import metrics_page
 from restate_node.types.grpc_status import GrpcError, StatusCode
 from restate_node.types.nodes import Role
 from restate_node.wire.pb import cluster_ctrl_pb2 as ctrl
+from restate_node.wire.pb import log_server_pb2 as logs
 from restate_node.wire.pb import metadata_proxy_svc_pb2 as proxy
 from restate_node.wire.pb import metadata_server_svc_pb2 as server
+from restate_node.wire.pb import node_ctl_svc_pb2 as ctl
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -34,14 +41,89 @@ Handlers = TypeVar("Handlers")
 CLUSTER_CTRL: Final = "restate.cluster_ctrl.ClusterCtrlSvc"
 
 
-def grpc_methods(node: Node) -> list[AnyMethod]:
+def node_ctl(node: Node, bound: Sequence[NamedAddress]) -> NodeCtl:
+    """The handlers of every node; `bound`: where its servers listen."""
+    return NodeCtl(
+        node.options,
+        node.cache,
+        node.ports.clock,
+        node.started_at,
+        statuses_of(node),
+        Addresses(lambda: bound, _advertised(node)),
+        node.provision,
+    )
+
+
+def pages(node: Node, handlers: NodeCtl) -> dict[str, PageHandler]:
+    """Plain HTTP on the fabric port."""
+
+    async def health() -> Page:
+        return Page(200, "application/json", handlers.health_json())
+
+    return {"/health": health, "/metrics": metrics_page(registry_of(node))}
+
+
+def grpc_methods(node: Node, handlers: NodeCtl) -> list[AnyMethod]:
     """Every method that this node's roles serve; what is missing is answered UNIMPLEMENTED."""
-    methods = _metadata_proxy(MetadataProxyHandlers(node.client))
+    methods = _node_ctl(handlers)
+    methods += _metadata_proxy(MetadataProxyHandlers(node.client))
+    if node.has_role(Role.LOG_SERVER):
+        methods += _log_server(node)
     if node.metadata_server is not None:
         methods += _metadata_server(MetadataServerHandlers(node.metadata_server))
     if node.has_role(Role.ADMIN):
         methods += _cluster_ctrl(node)
     return methods
+
+
+def _advertised(node: Node) -> list[NamedAddress]:
+    address = str(node.options.advertised_address)
+    addresses = [NamedAddress("message-fabric-server", address, AddressKind.HTTP)]
+    if node.has_role(Role.ADMIN):
+        admin = str(node.options.admin.advertised_address)
+        addresses.insert(0, NamedAddress("admin-api-server", admin, AddressKind.HTTP))
+    return addresses
+
+
+def _node_ctl(handlers: NodeCtl) -> list[AnyMethod]:
+    service = "restate.node_ctl_svc.NodeCtlSvc"
+    return [
+        GrpcMethod(service, "GetIdent", Empty, ctl.IdentResponse, handlers.get_ident),
+        GrpcMethod(
+            service,
+            "GetMetadata",
+            ctl.GetMetadataRequest,
+            ctl.GetMetadataResponse,
+            handlers.get_metadata,
+        ),
+        GrpcMethod(
+            service,
+            "ProvisionCluster",
+            ctl.ProvisionClusterRequest,
+            ctl.ProvisionClusterResponse,
+            handlers.provision_cluster,
+        ),
+        GrpcMethod(
+            service, "ClusterHealth", Empty, ctl.ClusterHealthResponse, handlers.cluster_health
+        ),
+    ]
+
+
+def _log_server(node: Node) -> list[AnyMethod]:
+    service = "restate.log_server.LogServerSvc"
+
+    async def info(message: logs.GetLogletInfoRequest) -> logs.GetLogletInfoResponse:
+        return await LogServerSvc(_started(node.log_server)).get_loglet_info(message)
+
+    async def digest(message: logs.GetDigestRequest) -> logs.GetDigestResponse:
+        return await LogServerSvc(_started(node.log_server)).get_digest(message)
+
+    return [
+        GrpcMethod(
+            service, "GetLogletInfo", logs.GetLogletInfoRequest, logs.GetLogletInfoResponse, info
+        ),
+        GrpcMethod(service, "GetDigest", logs.GetDigestRequest, logs.GetDigestResponse, digest),
+    ]
 
 
 def _cluster_ctrl(node: Node) -> list[AnyMethod]:
@@ -85,7 +167,7 @@ def _cluster_ctrl(node: Node) -> list[AnyMethod]:
             ClusterCtrl.describe_log,
         ),
         row("FindTail", ctrl.FindTailRequest, ctrl.FindTailResponse, ClusterCtrl.find_tail),
-        row("TrimLog", ctrl.TrimLogRequest, Empty, _trim_log),
+        row("TrimLog", ctrl.TrimLogRequest, Empty, ClusterCtrl.trim_log),
         row(
             "SealAndExtendChain",
             ctrl.SealAndExtendChainRequest,
@@ -106,11 +188,6 @@ def _cluster_ctrl(node: Node) -> list[AnyMethod]:
             ClusterCtrl.sync_epoch_metadata,
         ),
     ]
-
-
-async def _trim_log(handlers: ClusterCtrl, request: ctrl.TrimLogRequest) -> Empty:
-    await handlers.trim_log(request)
-    return Empty()
 
 
 def _started(handlers: Handlers | None) -> Handlers:

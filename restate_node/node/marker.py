@@ -45,9 +45,9 @@ def read_marker(disk: Disk, cluster_name: str, directory: str) -> ClusterMarker 
         return None
     try:
         marker = msgspec.json.decode(raw, type=ClusterMarker)
-    except msgspec.DecodeError as error:
+    except msgspec.DecodeError:
         raise MarkerError(
-            f"{directory}/{MARKER_FILE} cannot be read ({error}): restore it, or use another base-dir"
+            f"{directory}/{MARKER_FILE} cannot be read: restore it, or use another base-dir"
         ) from None
     if marker.cluster_name != cluster_name:
         raise MarkerError(

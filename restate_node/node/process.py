@@ -1,8 +1,8 @@
 """A node as a process: real ports below it, servers around it, signals, one line when it is ready,
 one when it fails.
 
-    TCP port ─▶ Front ─┬─ frames ─▶ DataPlane ─▶ Node.fabric
-                       └─ HTTP ───▶ ControlPlane (gRPC services, /health, /metrics)      admin port ─▶ REST
+    TCP port ─▶ Front ─┬─ frames ─▶ DataPlane ─▶ Node.fabric              admin port ─▶ REST
+                       └─ HTTP ───▶ ControlPlane (gRPC services, /health, /metrics)
 
 Everything that can be wrong from the start (a port in use, a directory that is locked) is found
 before anything is written.
@@ -23,9 +23,10 @@ from typing import Final
 
 import structlog
 
-from restate_node.node.edges import admin_application, grpc_methods, pages
+from restate_node.node.edges import grpc_methods, node_ctl, pages
 from restate_node.node.marker import MarkerError
 from restate_node.node.node import Node
+from restate_node.node.node_ctl import AddressKind, NamedAddress
 from restate_node.node.ports import Ports
 from restate_node.runtime.ports import StoreError
 from restate_node.runtime.real.clock import RealClock
@@ -86,7 +87,9 @@ async def _serve_edges(
     node: Node, data_plane: DataPlane, addresses: dict[str, ListenAddress], socket_path: Path
 ) -> None:
     """Start the servers and wait until they listen; the first that fails stops the node."""
-    control_plane = ControlPlane(grpc_methods(node), pages(node), socket_path)
+    handlers = node_ctl(node, _bound(addresses, socket_path))
+    methods = grpc_methods(node, handlers)
+    control_plane = ControlPlane(methods, pages(node, handlers), socket_path)
     splice = SpliceAcceptor(socket_path)
     front = Front(addresses["fabric"], data_plane.accept_connection, splice.accept)
     tasks = [
@@ -99,6 +102,15 @@ async def _serve_edges(
         tasks.append(node.tasks.spawn(TaskKind.ADMIN, "admin port", server.run()))
         started.append(server.started.wait())
     await _first_failure_or_all(tasks, started)
+
+
+def _bound(addresses: dict[str, ListenAddress], socket_path: Path) -> list[NamedAddress]:
+    names = {"fabric": "message-fabric-server", "admin": "admin-api-server"}
+    bound = [
+        NamedAddress(names[name], str(address), AddressKind.TCP)
+        for name, address in addresses.items()
+    ]
+    return [*bound, NamedAddress(names["fabric"], f"unix:{socket_path}", AddressKind.UNIX)]
 
 
 async def _first_failure_or_all(
@@ -158,14 +170,15 @@ def _check_free(name: str, address: ListenAddress) -> None:
         try:
             probe.bind((address.host, address.port))
         except OSError as error:
+            key = "bind-port" if name == "fabric" else "admin.bind-port"
             raise StartError(
                 f"cannot listen on {address} for the {name} port: {error.strerror}; "
-                f"stop what uses it or change {'bind-port' if name == 'fabric' else 'admin.bind-port'}"
+                f"stop what uses it, or change {key}"
             ) from None
 
 
 def _socket_path(options: NodeOptions, short_directory: str) -> Path:
-    """`<base-dir>/<node-name>/fabric.sock`; elsewhere when the kernel cannot take so long a path."""
+    """`<base-dir>/<node-name>/fabric.sock`; elsewhere when that is too long for the kernel."""
     path = (Path(options.base_dir) / str(options.node_name) / "fabric.sock").absolute()
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
         return path
