@@ -1,4 +1,4 @@
-"""The hybrid timestamp that metadata objects carry: milliseconds since 2022 above a 22-bit counter."""
+"""The hybrid timestamp of metadata objects: milliseconds since 2022 above a 22-bit counter."""
 
 from __future__ import annotations
 
