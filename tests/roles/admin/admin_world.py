@@ -35,6 +35,7 @@ from restate_node.types.metadata_kv import (
 from restate_node.types.nodes import Node, NodesConfiguration, Role, StorageState, WorkerState
 from restate_node.types.partitions import PartitionTable
 from restate_node.types.replication import ReplicationProperty
+from restate_node.wire.storage_codec import decode_version
 
 ALL_ROLES = frozenset(Role)
 
@@ -114,6 +115,15 @@ class MemoryStore:
             raise PreconditionNotMet("another version", version)
         self.values[key] = value
         self.writes += 1
+
+    async def update(self, key: str, edit: Callable[[bytes | None], bytes | None]) -> bytes | None:
+        found = await self.get(key)
+        blob = edit(None if found is None else found.data)
+        if blob is None:
+            return None if found is None else found.data
+        condition = DoesNotExist() if found is None else MatchesVersion(found.version)
+        await self.put(key, VersionedValue(decode_version(blob), blob), condition)
+        return blob
 
     async def _travel(self, *, executed: bool) -> None:
         await asyncio.sleep(0.002)
