@@ -34,7 +34,7 @@ test-slow: $(VENV)/installed-dev ## tests that take more than a few seconds
 	$(BIN)/pytest -m slow $(ARGS)
 
 sim: $(VENV)/installed-dev ## simulated clusters with faults: make sim SEEDS=50
-	$(BIN)/python -m restate_node.sim --seeds $(SEEDS) $(ARGS)
+	$(BIN)/python -m restate_node.sim --seeds 1-$(SEEDS) $(ARGS)
 
 bench: $(VENV)/installed-dev ## append throughput of a cluster of three processes
 	$(BIN)/python -m benchmarks.append $(ARGS)
