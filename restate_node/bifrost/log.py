@@ -132,15 +132,23 @@ class Bifrost:
         return LogReader(log, from_lsn, self._metadata, self.loglet_of, self._rng)
 
     async def find_tail(self, log: LogId) -> FoundTail:
-        """Raises UnknownLog, LogUnavailable."""
-        segment = self._chain(log).tail
-        if isinstance(segment, SealMarker):
-            return FoundTail(segment.index, LogTail(TailState.SEALED, segment.base_lsn))
-        try:
-            tail = await self.loglet_of(segment).find_tail()
-        except LogletUnavailable as error:
-            raise LogUnavailable(str(error)) from None
-        return FoundTail(segment.index, LogTail(tail.state, to_lsn(segment.base_lsn, tail.offset)))
+        """Not below anything acknowledged before, unless a replacement of this node's own sequencer
+        has not been heard of yet. Raises UnknownLog, LogUnavailable.
+        """
+        for _ in range(RECONFIGURE_ATTEMPTS_MAX):
+            segment = self._chain(log).tail
+            if isinstance(segment, SealMarker):
+                return FoundTail(segment.index, LogTail(TailState.SEALED, segment.base_lsn))
+            try:
+                tail = await self.loglet_of(segment).find_tail()
+            except LogletUnavailable as error:
+                raise LogUnavailable(str(error)) from None
+            if tail.is_sealed:  # there may be a successor that this node has not heard of
+                await self._keeper.refresh()
+            if self._chain(log).tail == segment:
+                lsn = to_lsn(segment.base_lsn, tail.offset)
+                return FoundTail(segment.index, LogTail(tail.state, lsn))
+        raise LogUnavailable(f"the chain of log {log} keeps changing; retry")
 
     async def trim(self, log: LogId, trim_point: Lsn) -> Lsn:
         """Forget up to and including the LSN, as far as the log reaches; returns what was trimmed.

@@ -175,7 +175,9 @@ class Host:
         return await self.world.loop.spawn(self.process, activity)
 
     def spawn(self, activity: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        return self.world.loop.spawn(self.process, activity)
+        task = self.world.loop.spawn(self.process, activity)
+        self.world.spawned.append(task)
+        return task
 
     def loglet(self, params: ReplicatedParams) -> Loglet:
         return self.provider.loglet(params)
@@ -191,6 +193,8 @@ class World:
         self.sequencer_options = SequencerOptions()
         self.table = MetadataTable()
         self.hosts: dict[int, Host] = {}
+        self.spawned: list[asyncio.Task[Any]] = []
+        loop.world = self  # type: ignore[attr-defined]  # lives as long as the loop
         self._media: dict[PlainNodeId, SimMedium] = {}
         self._count = hosts
         self.nodes = self._nodes()
@@ -269,8 +273,7 @@ class World:
 
 
 async def appended(loglet: Loglet, what: RecordBatch) -> AppendResult:
-    """Append and wait for the answer, coming again while the window is full."""
+    """Append and wait for the answer; for tests that stay below the window."""
     ended: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
-    while not loglet.append(what, ended.set_result):
-        await asyncio.sleep(0.001)
+    assert loglet.append(what, ended.set_result), "the window is full"
     return await ended

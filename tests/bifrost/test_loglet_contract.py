@@ -1,8 +1,8 @@
 """What every loglet promises: the suite runs against the one in memory and the replicated one.
 
-The replicated loglet lives on three simulated hosts with its sequencer on the first. `writer` is the
-loglet as the sequencer's host sees it, `other` as a host without the sequencer does. The order in
-which callbacks of one turn run is shuffled by the seed, so each test runs under a few.
+The replicated loglet lives on three simulated hosts with its sequencer on the first. `writer` is
+the loglet as the sequencer's host sees it, `other` as a host without the sequencer does. The order
+in which callbacks of one turn run is shuffled by the seed, so each test runs under a few.
 """
 
 from __future__ import annotations
@@ -159,8 +159,8 @@ def test_find_tail_covers_all_that_was_acknowledged(tell: Callable[[Story], None
 
 
 def test_known_tail_follows_the_commits(tell: Callable[[Story], None]) -> None:
-    """Goal: `wait_for_tail` wakes a follower, after which the known tail allows to read. Method: the
-    follower waits in rounds while the writer appends later."""
+    """Goal: `wait_for_tail` wakes a follower, after which the known tail allows to read. Method:
+    the follower waits in rounds while the writer appends later."""
 
     async def story(subject: Subject) -> None:
         async def follow() -> list[str]:
