@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from restate_node.roles.worker.log import Log
@@ -49,3 +50,5 @@ class WorkerContext:
     rng: random.Random
     options: WorkerOptions
     listeners: LeadershipListeners
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever opens a store."""

@@ -191,8 +191,6 @@ class LeaderDuty:
             case Verdict.WON:
                 self._begin_leading(leader)
             case Verdict.LOST:
-                # An order from before the successor: obeying it now would depose them in turn.
-                self._asked.clear()
                 self._lose(led)
             case Verdict.FOLLOW:
                 pass

@@ -38,6 +38,7 @@ from restate_node.types.processor_messages import (
 
 logger = structlog.get_logger(__name__)
 
+OPENING_GAP_S: Final = 0.01
 CLOSE_TIMEOUT_S: Final = 5.0
 RESTART_PAUSE_S: Final = 0.25
 PARKED_PAUSE_S: Final = 2.0
@@ -123,7 +124,7 @@ class PartitionProcessor:
                 await asyncio.sleep(self._pause_after(_first_cause(failure)))
 
     async def _live(self) -> None:
-        store = await PartitionStore.open(self._context.disk, self._partition.id)
+        store = await self._open()
         try:
             self._life = Life(self._partition, store, self._context, self._asked_to_lead)
             await self._life.run()
@@ -132,6 +133,14 @@ class PartitionProcessor:
             if life is not None and life.replay.status is ReplayStatus.ACTIVE:
                 self._failures = 0
             await self._close(store)
+
+    async def _open(self) -> PartitionStore:
+        """One store at a time, with a breath in between: opening one holds the whole process for
+        tens of milliseconds, and a node that starts or takes over many would look dead meanwhile.
+        """
+        async with self._context.opening:
+            await asyncio.sleep(OPENING_GAP_S)
+            return await PartitionStore.open(self._context.disk, self._partition.id)
 
     async def _close(self, store: PartitionStore) -> None:
         try:

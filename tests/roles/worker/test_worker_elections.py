@@ -85,6 +85,9 @@ def test_a_late_announcement_is_fenced(seed: int) -> None:
         await world.order(two, to=[two])
         await asyncio.sleep(1)
         assert world.metadata.epoch(P0).epoch == 2 and world.log.records == []
+        with pytest.raises(RpcFailure, match="has no leader yet") as failure:
+            await one.patch("k", value="too early")
+        assert failure.value.code is RpcCode.NOT_READY
         first, second = world.logs.appenders
         second.write_now()
         first.write_now()
