@@ -1,7 +1,7 @@
 """A cluster state as the message that `restatectl status` and `partitions list` read.
 
-Two rules of the reader shape this. A wrapper that is absent prints as `-`, one that holds 0 prints
-as `0`: what is not known must be left out. And `target_tail_lsn` is the next free LSN, all others
+Two rules of the reader shape this. What is absent prints as `-`, a wrapper that holds 0 prints as
+`0`: what is not known must be left out, also when a dead node was seen last. And `target_tail_lsn` is the next free LSN, all others
 are LSNs of records.
 """
 
@@ -34,7 +34,7 @@ def _node(entry: NodeEntry) -> cluster_pb2.NodeState:
         case AliveNode():
             return cluster_pb2.NodeState(alive=_alive(entry))
         case DeadNode(last_seen_ms):
-            seen = _timestamp(last_seen_ms) if last_seen_ms is not None else Timestamp()
+            seen = None if last_seen_ms is None else _timestamp(last_seen_ms)
             return cluster_pb2.NodeState(dead=cluster_pb2.DeadNode(last_seen_alive=seen))
 
 

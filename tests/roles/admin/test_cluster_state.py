@@ -199,12 +199,15 @@ def test_message_has_the_numbers_of_the_state() -> None:
     node = AliveNode(life(1, 4), 1_700_000_000_123, 57, {FULL.partition: FULL})
     dead = DeadNode(1_600_000_000_500)
     versions = MetadataVersions(nodes_configuration=12, logs=6, schema=1, partition_table=2)
-    state = ClusterState(10.0, versions, {PlainNodeId(1): node, PlainNodeId(2): dead})
+    nodes = {PlainNodeId(1): node, PlainNodeId(2): dead, PlainNodeId(3): DeadNode(None)}
+    state = ClusterState(10.0, versions, nodes)
     message = cluster_state_message(state, 11.5)
     assert message.last_refreshed.ToMilliseconds() == 1500
     assert message.nodes_config_version.value == 12
     assert (message.logs_metadata_version.value, message.partition_table_version.value) == (6, 2)
     assert message.nodes[2].dead.last_seen_alive.ToMilliseconds() == 1_600_000_000_500
+    assert message.nodes[3].WhichOneof("state") == "dead"
+    assert not message.nodes[3].dead.HasField("last_seen_alive")
     alive = message.nodes[1].alive
     assert (alive.generational_node_id.id, alive.generational_node_id.generation) == (1, 4)
     assert (alive.uptime_s, alive.last_heartbeat_at.ToMilliseconds()) == (57, 1_700_000_000_123)
