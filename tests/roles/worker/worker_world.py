@@ -105,6 +105,9 @@ class MemoryReader:
         del bytes_max
         log = await self._logs.existing(self._log)
         await log.tail.until(lambda tail: tail > self._position)
+        on_read, self._logs.on_read = self._logs.on_read, None
+        if on_read is not None:
+            on_read()
         first = self._position
         if first <= log.trimmed:
             self._position = log.trimmed + 1
@@ -179,6 +182,8 @@ class MemoryLogs:
         self.failing = False
         self.unavailable = False
         self.run_records_max = 7
+        self.on_read: Callable[[], None] | None = None
+        """Called once, when records are about to be delivered."""
         self.appenders: list[MemoryAppender] = []
 
     async def ensure_log(self, log: LogId) -> None:
