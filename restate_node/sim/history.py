@@ -161,11 +161,24 @@ class ChainSeen(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class RegisterUsed(Event):
-    """A client is done with an operation on a key of the metadata store, or has given up."""
+class RegisterCalled(Event):
+    """A client begins an operation on a key of the metadata store; `call` numbers it."""
 
     node: str
+    call: int
     operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterUsed(Event):
+    """The client is done with it. None: it certainly had no effect.
+
+    A call that is never followed by this may have taken effect, or may yet.
+    """
+
+    node: str
+    call: int
+    operation: Operation | None
 
 
 @dataclass(frozen=True, slots=True)

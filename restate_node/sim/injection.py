@@ -54,8 +54,8 @@ class Machines(Protocol):
 
     def resume(self, host: str) -> None: ...
 
-    def excuse(self, host: str) -> None:
-        """What the host's present process says and does about its disk is no finding."""
+    def excuse(self, host: str, excused: bool) -> None:
+        """What processes of the host say and do about its disk is no finding, or is one again."""
         ...
 
 
@@ -143,7 +143,7 @@ async def _degrade(fault: BadLink, network: SimNetwork) -> None:
 
 async def _break_disk(fault: DiskError, machines: Machines) -> None:
     medium = machines.medium(fault.host)
-    machines.excuse(fault.host)
+    machines.excuse(fault.host, True)
     medium.faults = (
         DiskFaults(sync_error_probability=1.0)
         if fault.operation is DiskOperation.SYNC
@@ -152,4 +152,5 @@ async def _break_disk(fault: DiskError, machines: Machines) -> None:
     await asyncio.sleep(fault.seconds)
     machines.crash(fault.host, Death.KILLED)
     medium.faults = DiskFaults()
+    machines.excuse(fault.host, False)
     machines.start(fault.host)

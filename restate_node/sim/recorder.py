@@ -16,7 +16,7 @@ class Recorder:
         self.history = History()
         self.timeline = timeline
         self._loop = loop
-        self._readers = 0
+        self._numbers = 0
 
     def now(self) -> float:
         return self._loop.time()
@@ -26,7 +26,7 @@ class Recorder:
         self.history.add(event)
         self.timeline.add(event.at, *tell(event))
 
-    def next_reader(self) -> int:
-        """A number for a new reader."""
-        self._readers += 1
-        return self._readers
+    def next_number(self) -> int:
+        """A number for a new reader or call, unique in the run."""
+        self._numbers += 1
+        return self._numbers

@@ -84,6 +84,7 @@ class Run:
         self.recorder = Recorder(loop, self.timeline)
         self.stage = Stage()
         self.loop = loop
+        self.options = options
         self._clients: list[asyncio.Task[None]] = []
         self.faults = plan(loop.streams.stream("nemesis"), options.world.hosts, options.budget)
         self.world = World(loop, options.world, self.recorder, self.found, self._serve)
@@ -108,7 +109,7 @@ class Run:
     async def main(self) -> None:
         if not await self._boot():
             return
-        await carry_out(self.faults, self.world, self.recorder)
+        await self._trouble()
         await self._heal()
         await self._watch()
         self.stage.writing = False
@@ -130,6 +131,12 @@ class Run:
             return True
         self.found(f"the cluster is not up after {BOOT_SECONDS_MAX:.0f}s without any fault")
         return False
+
+    async def _trouble(self) -> None:
+        """As long as the budget says, however few the faults."""
+        deadline = self.recorder.now() + self.options.budget.seconds
+        await carry_out(self.faults, self.world, self.recorder)
+        await asyncio.sleep(max(0.0, deadline - self.recorder.now()))
 
     async def _heal(self) -> None:
         self.world.heal()
@@ -225,5 +232,9 @@ def _report(options: RunOptions, run: Run) -> Report:
         run.loop.time(),
         acknowledged=sum(1 for _ in history.of(Acknowledged)),
         patched=len({(e.partition, e.command) for e in history.of(CommandApplied)}),
-        swapped=sum(1 for used in history.of(RegisterUsed) if used.operation.result is True),
+        swapped=sum(1 for used in history.of(RegisterUsed) if _swapped(used)),
     )
+
+
+def _swapped(used: RegisterUsed) -> bool:
+    return used.operation is not None and used.operation.result is True

@@ -26,6 +26,7 @@ from restate_node.sim.history import (
     ReadEnded,
     ReadStarted,
     RecordRead,
+    RegisterCalled,
     RegisterUsed,
     SegmentAcknowledged,
     SegmentSeen,
@@ -33,6 +34,7 @@ from restate_node.sim.history import (
     TailFound,
     Trimmed,
 )
+from restate_node.sim.linearizability import Operation
 
 
 def tell(event: Event) -> tuple[str, str, str]:
@@ -42,7 +44,7 @@ def tell(event: Event) -> tuple[str, str, str]:
             return _of_the_nemesis(event)
         case NodeStarted() | NodeReady() | NodeEnded():
             return _of_a_life(event)
-        case RaftLeader() | RaftEntry() | RaftApplied() | RegisterUsed():
+        case RaftLeader() | RaftEntry() | RaftApplied() | RegisterCalled() | RegisterUsed():
             return _of_metadata(event)
         case Leading() | EpochBegan() | StateSeen() | CommandApplied() | Progress():
             return _of_a_partition(event)
@@ -73,7 +75,7 @@ def _of_a_life(event: NodeStarted | NodeReady | NodeEnded) -> tuple[str, str, st
 
 
 def _of_metadata(
-    event: RaftLeader | RaftEntry | RaftApplied | RegisterUsed,
+    event: RaftLeader | RaftEntry | RaftApplied | RegisterCalled | RegisterUsed,
 ) -> tuple[str, str, str]:
     match event:
         case RaftLeader():
@@ -82,10 +84,13 @@ def _of_metadata(
             return event.node, "raft", f"has entry {event.index}@{event.term} {event.digest}"
         case RaftApplied():
             return event.node, "raft", f"applied entry {event.index}@{event.term} {event.digest}"
+        case RegisterCalled():
+            called = event.operation
+            return event.node, "register", f"call {event.call}: {called.key} {called.request}"
         case RegisterUsed():
             done = event.operation
-            outcome = "unknown" if done.returned_at is None else repr(done.result)
-            return event.node, "register", f"{done.key} {done.request} -> {outcome}"
+            outcome = "had no effect" if done is None else f"-> {_outcome(done)}"
+            return event.node, "register", f"call {event.call} {outcome}"
 
 
 def _of_a_partition(
@@ -148,6 +153,10 @@ def _read(event: ReadStarted | RecordRead | GapRead | ReadEnded) -> str:
 
 def _segment(segment: SegmentSeen) -> str:
     return f"[{'seal' if segment.is_marker else segment.index}@{segment.base}]"
+
+
+def _outcome(done: Operation) -> str:
+    return "unknown" if done.returned_at is None else repr(done.result)
 
 
 def _text(payload: bytes) -> str:

@@ -79,8 +79,8 @@ class Host:
     clock: SimClock
     wanted: bool = False
     """A process should run here."""
-    excused: str = ""
-    """The life of which a disk error is no finding."""
+    excused: bool = False
+    """Its disk was told to fail: errors and ends are no finding."""
     life: NodeLife | None = None
     incarnation: Incarnation | None = None
 
@@ -162,12 +162,13 @@ class World:
         if incarnation is not None and incarnation.life is Life.PAUSED:
             self.loop.resume(incarnation)
 
-    def excuse(self, host: str) -> None:
-        self.machines[host].excused = repr(self.machines[host].incarnation)
+    def excuse(self, host: str, excused: bool) -> None:
+        self.machines[host].excused = excused
 
     def is_excused(self, life: str) -> bool:
         """Whether errors of that life are explained by a fault."""
-        return any(machine.excused == life for machine in self.machines.values())
+        host = self.machines.get(life.split("#")[0])
+        return host is not None and host.excused
 
     def heal(self) -> None:
         """Undo what a fault left behind, and start what is down."""
@@ -180,7 +181,6 @@ class World:
 
     async def _live(self, machine: Host, incarnation: Incarnation) -> None:
         """Runs as part of the incarnation."""
-        reason, expected = "", False
         try:
             node = self._build(machine, incarnation)
             watcher = asyncio.ensure_future(self._greet(machine, incarnation, node))
@@ -189,8 +189,7 @@ class World:
             reason = cause.reason
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-        expected = self.is_excused(repr(incarnation))
-        self.loop.call_soon(self._ended, machine, incarnation, reason, expected, context=_WORLD)
+        self.loop.call_soon(self._ended, machine, incarnation, reason, context=_WORLD)
 
     def _build(self, machine: Host, incarnation: Incarnation) -> Node:
         address = _address(machine.name)
@@ -213,9 +212,9 @@ class World:
         self.recorder.add(NodeReady(self.recorder.now(), repr(incarnation)))
         self.on_life(machine.life)
 
-    def _ended(self, machine: Host, incarnation: Incarnation, reason: str, expected: bool) -> None:
+    def _ended(self, machine: Host, incarnation: Incarnation, reason: str) -> None:
         """The process ended by itself; runs as part of the world."""
-        if not expected:
+        if not machine.excused:
             self.on_finding(f"{incarnation!r} ended by itself: {reason}")
         if machine.incarnation is incarnation:
             self._bury(machine, Death.KILLED, reason)

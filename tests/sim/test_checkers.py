@@ -24,13 +24,14 @@ from restate_node.sim.history import (
     ReadEnded,
     ReadStarted,
     RecordRead,
+    RegisterCalled,
     RegisterUsed,
     SegmentAcknowledged,
     SegmentSeen,
     StateSeen,
     TailFound,
 )
-from restate_node.sim.linearizability import CompareAndSwap, Operation, Read
+from restate_node.sim.linearizability import CompareAndSwap, Operation, Read, Request
 
 BY_NAME: dict[str, Checker] = {checker.name: checker for checker in CHECKERS}
 
@@ -71,11 +72,17 @@ def progress(at: float, applied: int, tail_lsn: int, *, leads: bool = False) -> 
     return Progress(at, "n1#1", 0, applied, tail_lsn, leads)
 
 
-def used(
-    called: float, returned: float | None, expected: int | None, new: int, done: bool
-) -> Event:
-    operation = Operation("k", CompareAndSwap(expected, new), called, returned, done)
-    return RegisterUsed(returned or called, "n1#1", operation)
+def called(call: int, at: float, request: Request) -> Event:
+    return RegisterCalled(at, "n1#1", call, Operation("k", request, at))
+
+
+def used(call: int, start: float, end: float, request: Request, result: int | None) -> Event:
+    return RegisterUsed(end, "n1#1", call, Operation("k", request, start, end, result))
+
+
+def swap(call: int, start: float, expected: int | None, new: int, done: bool) -> list[Event]:
+    request = CompareAndSwap(expected, new)
+    return [called(call, start, request), used(call, start, start + 1.0, request, done)]
 
 
 LIVE = [Healed(10.0), progress(12.0, 4, 9, leads=True), progress(14.0, 8, 9), Observed(40.0)]
@@ -114,10 +121,16 @@ GOOD: dict[str, list[list[Event]]] = {
     ],
     "M5": [
         [
-            used(1.0, 2.0, None, 1, True),
-            used(3.0, 4.0, None, 2, False),
-            used(1.5, None, 1, 3, False),
-        ]
+            *swap(1, 1.0, None, 1, True),
+            called(2, 1.5, CompareAndSwap(1, 3)),
+            *swap(3, 3.0, None, 2, False),
+            used(4, 5.0, 6.0, Read(), 3),
+        ],
+        [
+            called(1, 1.0, CompareAndSwap(None, 1)),
+            RegisterUsed(2.0, "n1#1", 1, None),
+            used(2, 3.0, 4.0, Read(), None),
+        ],
     ],
     "P1": [
         [
@@ -174,10 +187,12 @@ BAD: dict[str, list[list[Event]]] = {
         [RaftApplied(1.0, "n1#1", 7, 2, "aa"), RaftApplied(2.0, "n1#1", 7, 2, "aa")],
     ],
     "M5": [
-        [used(1.0, 2.0, None, 1, True), used(3.0, 4.0, None, 2, True)],
+        [*swap(1, 1.0, None, 1, True), *swap(2, 3.0, None, 2, True)],
+        [*swap(1, 1.0, None, 1, True), used(2, 3.0, 4.0, Read(), None)],
         [
-            used(1.0, 2.0, None, 1, True),
-            RegisterUsed(4.0, "n1#1", Operation("k", Read(), 3.0, 4.0, None)),
+            called(1, 1.0, CompareAndSwap(None, 1)),
+            RegisterUsed(2.0, "n1#1", 1, None),
+            used(2, 3.0, 4.0, Read(), 1),
         ],
     ],
     "P1": [[StateSeen(1.0, "n1#1", 0, 7, "aa"), StateSeen(2.0, "n2#1", 0, 7, "bb")]],

@@ -29,7 +29,7 @@ class ReadingClient:
         self._bifrost = bifrost
         self._life = life
         self._reader = bifrost.reader(LOG, OLDEST_LSN)
-        self._number = life.recorder.next_reader()
+        self._number = life.recorder.next_number()
         self.position = OLDEST_LSN
         now = life.recorder.now()
         life.recorder.add(ReadStarted(now, life.name, self._number, LOG, OLDEST_LSN))

@@ -6,6 +6,7 @@ its version, whoever reads it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
@@ -14,8 +15,8 @@ from restate_node.cluster.metadata_errors import (
     MetadataUnavailable,
     PreconditionNotMet,
 )
-from restate_node.sim.history import RegisterUsed
-from restate_node.sim.linearizability import CompareAndSwap, Operation, Read
+from restate_node.sim.history import RegisterCalled, RegisterUsed
+from restate_node.sim.linearizability import CompareAndSwap, Operation, Read, Request, Value
 from restate_node.sim.workloads.workload import Client, Stage, pause
 from restate_node.sim.world import NodeLife
 from restate_node.types.ids import Version
@@ -25,6 +26,26 @@ KEYS: Final = ("sim-register-a", "sim-register-b")
 PAUSE_SECONDS: Final = 0.25
 READ_PROBABILITY: Final = 0.3
 VERSION_STRIDE: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One operation under way. Without a word more it stays open: the client died, or gave up."""
+
+    life: NodeLife
+    number: int
+    operation: Operation
+
+    def returned(self, result: Value) -> None:
+        """The client was told."""
+        now = self.life.recorder.now()
+        done = replace(self.operation, returned_at=now, result=result)
+        self.life.recorder.add(RegisterUsed(now, self.life.name, self.number, done))
+
+    def had_no_effect(self) -> None:
+        """The client was told that nothing has happened, and never will."""
+        now = self.life.recorder.now()
+        self.life.recorder.add(RegisterUsed(now, self.life.name, self.number, None))
 
 
 class RegisterClient:
@@ -44,46 +65,46 @@ class RegisterClient:
             await self._swap(key, self._seen[key])
 
     async def _read(self, key: str) -> None:
-        recorder = self._life.recorder
-        called_at = recorder.now()
+        call = self._call(key, Read())
         try:
             found = await self._life.node.client.get(key)
         except MetadataUnavailable:
+            call.had_no_effect()
             return
         version = None if found is None else int(found.version)
         self._seen[key] = version
-        self._record(Operation(key, Read(), called_at, recorder.now(), version))
+        call.returned(version)
 
     async def _swap(self, key: str, expected: int | None) -> None:
-        recorder = self._life.recorder
-        called_at = recorder.now()
         new = self._next_version(expected)
-        request = CompareAndSwap(expected, new)
         condition = DoesNotExist() if expected is None else MatchesVersion(Version(expected))
         value = VersionedValue(Version(new), f"{self._life.name} {new}".encode())
+        call = self._call(key, CompareAndSwap(expected, new))
+        del self._seen[key]
         try:
             await self._life.node.client.put(key, value, condition)
         except PreconditionNotMet:
-            self._seen.pop(key, None)
-            self._record(Operation(key, request, called_at, recorder.now(), False))
+            call.returned(False)
         except MetadataUnavailable as error:
-            self._seen.pop(key, None)
-            if error.maybe_executed:
-                self._record(Operation(key, request, called_at))
+            if not error.maybe_executed:
+                call.had_no_effect()
         except MetadataRejected:
-            self._seen.pop(key, None)
+            call.had_no_effect()
         else:
             self._seen[key] = new
-            self._record(Operation(key, request, called_at, recorder.now(), True))
+            call.returned(True)
+
+    def _call(self, key: str, request: Request) -> Call:
+        recorder = self._life.recorder
+        call = Call(self._life, recorder.next_number(), Operation(key, request, recorder.now()))
+        now = recorder.now()
+        recorder.add(RegisterCalled(now, self._life.name, call.number, call.operation))
+        return call
 
     def _next_version(self, expected: int | None) -> int:
         """Above the expected one, and never used before."""
         generation = (expected or 0) // VERSION_STRIDE + 1
         return generation * VERSION_STRIDE + next(self._attempts) % VERSION_STRIDE
-
-    def _record(self, operation: Operation) -> None:
-        recorder = self._life.recorder
-        recorder.add(RegisterUsed(recorder.now(), self._life.name, operation))
 
 
 async def _run(life: NodeLife, stage: Stage) -> None:
