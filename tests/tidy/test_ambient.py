@@ -15,7 +15,7 @@ TASK_EXCEPTIONS = {
     "restate_node/runtime/tasks.py": "the task center itself",
     "restate_node/runtime/real/control_plane.py": "one task per connection, owned by the server",
     "restate_node/runtime/real/front_splice.py": "one task per spliced connection, owned by it",
-    "restate_node/runtime/real/http_server.py": "one wait raced against the server, ended by it",
+    "restate_node/runtime/real/http_server.py": "the server itself, shielded until it has drained",
     "restate_node/runtime/real/rocksdb.py": "a thread for what blocks; close must not be cut short",
     "restate_node/bifrost/reader.py": "two waits raced in one function that ends both",
     "restate_node/bifrost/auto_improvement.py": "waits raced in one function that ends them all",
@@ -31,6 +31,7 @@ AMBIENT = re.compile(
 AMBIENT_EXCEPTIONS = {
     "restate_node/ctl/command.py": "a program for people: its now is the machine's",
     "restate_node/ctl/connection.py": "a program for people: it shuffles addresses",
+    "restate_node/sim/__main__.py": "tells people how long the runs took, outside of them",
     "restate_node/node/process.py": "the one seed of a real node comes from the machine",
 }
 
