@@ -60,7 +60,8 @@ def test_leadership_moves(seed: int) -> None:
         await world.elect(one)
         for _ in range(3):
             await world.order(one)
-        await world.elect(two)
+        await world.order(two, to=[two])
+        await world.until(lambda: _leads(world, 1))
         await world.caught_up(one, two)
         assert one.events == ["leader 0", "announce 0 epoch 1", "follower 0"]
         assert two.events == ["leader 0", "announce 0 epoch 2"]
@@ -86,7 +87,8 @@ def test_a_late_announcement_is_fenced(seed: int) -> None:
         await asyncio.sleep(1)
         assert world.metadata.epoch(P0).epoch == 2 and world.log.records == []
         with pytest.raises(RpcFailure, match="has no leader yet") as failure:
-            await one.patch("k", value="too early")
+            async with asyncio.timeout(1):
+                await one.patch("k", value="too early")
         assert failure.value.code is RpcCode.NOT_READY
         first, second = world.logs.appenders
         second.write_now()
