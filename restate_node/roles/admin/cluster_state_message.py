@@ -1,8 +1,8 @@
 """A cluster state as the message that `restatectl status` and `partitions list` read.
 
 Two rules of the reader shape this. What is absent prints as `-`, a wrapper that holds 0 prints as
-`0`: what is not known must be left out, also when a dead node was seen last. And `target_tail_lsn` is the next free LSN, all others
-are LSNs of records.
+`0`: what is not known must be left out, also when a dead node was seen last. And `target_tail_lsn`
+is the next free LSN, all others are LSNs of records.
 """
 
 from __future__ import annotations

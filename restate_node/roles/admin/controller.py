@@ -32,7 +32,7 @@ from typing import Final, assert_never
 import structlog
 
 from restate_node.cluster.metadata_cache import MetadataCache
-from restate_node.cluster.metadata_errors import MetadataUnavailable
+from restate_node.cluster.metadata_errors import MetadataError
 from restate_node.fabric.fabric import Fabric
 from restate_node.protocol import cluster_view
 from restate_node.protocol.cluster_view import ClusterView, ProcessorMode
@@ -228,7 +228,7 @@ class Controller:
     async def _step_safely(self) -> None:
         try:
             await self._step()
-        except MetadataUnavailable as error:
+        except MetadataError as error:
             self._settled = False
             logger.info("controller waits for the metadata store", error=str(error))
             await asyncio.sleep(RETRY_S)
