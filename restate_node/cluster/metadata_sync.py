@@ -89,9 +89,22 @@ class MetadataSync:
         return dict(newer)
 
     async def _fetch(self, kind: MetadataKind, newer: Newer) -> bool:
-        if await self._fetch_from_peer(kind, newer):
+        """True when the announced version is here, or is not wanted any more."""
+        await self._fetch_from_peer(kind, newer)
+        if self._cache.version_of(kind) >= newer.version:
             return True
-        return await self._fetch_from_store(kind)
+        if not await self._fetch_from_store(kind):
+            return False
+        if (
+            self._cache.version_of(kind) < newer.version
+            and self._cache.newer.value.get(kind) == newer
+        ):
+            # Whoever announced it does not have it, and neither has the store: it never was.
+            logger.warning(
+                "announced metadata does not exist", kind=kind.name, peer=str(newer.peer)
+            )
+            del self._cache.newer.value[kind]
+        return True
 
     async def _fetch_from_peer(self, kind: MetadataKind, newer: Newer) -> bool:
         node = newer.peer.node
