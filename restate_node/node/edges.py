@@ -12,12 +12,16 @@ from typing import Final, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
+from starlette.applications import Starlette
 
+from restate_node import __version__
 from restate_node.node.metrics import registry_of
 from restate_node.node.node import Node
 from restate_node.node.node_ctl import Addresses, AddressKind, NamedAddress, NodeCtl
 from restate_node.node.statuses import statuses_of
 from restate_node.roles.admin.cluster_ctrl import ClusterCtrl
+from restate_node.roles.admin.rest import admin_application
+from restate_node.roles.admin.state_patch import StatePatcher
 from restate_node.roles.log_server.control_plane import LogServerSvc
 from restate_node.roles.metadata_server.control_plane import (
     MetadataProxyHandlers,
@@ -74,6 +78,12 @@ def grpc_methods(node: Node, handlers: NodeCtl) -> list[AnyMethod]:
     if node.has_role(Role.ADMIN):
         methods += _cluster_ctrl(node)
     return methods
+
+
+def admin_api(node: Node) -> Starlette:
+    """The admin API of a node that is ready."""
+    patcher = StatePatcher(node.cache, _started(node.membership), node.fabric)
+    return admin_application(patcher, __version__, None)
 
 
 def _advertised(node: Node) -> list[NamedAddress]:

@@ -14,7 +14,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from typing import Final
 
 import structlog
 
-from restate_node.node.edges import grpc_methods, node_ctl, pages
+from restate_node.node.edges import admin_api, grpc_methods, node_ctl, pages
 from restate_node.node.marker import MarkerError
 from restate_node.node.node import Node
 from restate_node.node.node_ctl import AddressKind, NamedAddress
@@ -98,10 +97,14 @@ async def _serve_edges(
     ]
     started = [control_plane.started.wait(), front.started.wait()]
     if "admin" in addresses:
-        server = HttpServer(admin_application(node), addresses["admin"])
-        tasks.append(node.tasks.spawn(TaskKind.ADMIN, "admin port", server.run()))
-        started.append(server.started.wait())
+        node.tasks.spawn(TaskKind.ADMIN, "admin port", _serve_admin(node, addresses["admin"]))
     await _first_failure_or_all(tasks, started)
+
+
+async def _serve_admin(node: Node, address: ListenAddress) -> None:
+    """Open the admin port once the node is ready: before, it could only refuse."""
+    await node.ready.until(bool)
+    await HttpServer(admin_api(node), address).run()
 
 
 def _bound(addresses: dict[str, ListenAddress], socket_path: Path) -> list[NamedAddress]:
@@ -163,18 +166,12 @@ def _addresses(options: NodeOptions) -> dict[str, ListenAddress]:
 
 
 def _check_free(name: str, address: ListenAddress) -> None:
-    """Bind and let go again: a port in use is found before the data directory is touched."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address.host, address.port))
-        except OSError as error:
-            key = "bind-port" if name == "fabric" else "admin.bind-port"
-            raise StartError(
-                f"cannot listen on {address} for the {name} port: {error.strerror}; "
-                f"stop what uses it, or change {key}"
-            ) from None
+    """A port in use is found before the data directory is touched."""
+    key = "bind-port" if name == "fabric" else "admin.bind-port"
+    try:
+        address.check_free()
+    except AddressUnusable as error:
+        raise StartError(f"{error}; stop what uses it, or change {key}") from None
 
 
 def _socket_path(options: NodeOptions, short_directory: str) -> Path:
