@@ -176,12 +176,14 @@ class Appender:
                 self._submit(segment, self._joinable())
             return
         while self._unsent and self._state is _State.STREAMING:
-            if not self._submit(segment, [self._unsent[0]]):
+            if not self._submit(segment, (self._unsent[0],)):
                 return
 
     def _submit(self, segment: OpenSegment, members: Sequence[_Pending]) -> bool:
         """False when the loglet's window is full; then the next acknowledgement tries again."""
-        batch = join([pending.batch for pending in members])
+        batch = members[0].batch
+        if len(members) > 1:
+            batch = join([pending.batch for pending in members])
         taken = segment.loglet.append(batch, lambda result: self._ended(segment, members, result))
         if not taken:
             if self._outstanding == 0 and self._retry_send is None:
