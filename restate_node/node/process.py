@@ -16,9 +16,9 @@ import random
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -33,7 +33,7 @@ from restate_node.runtime.real.control_plane import SOCKET_PATH_BYTES_MAX, Contr
 from restate_node.runtime.real.data_plane import DataPlane
 from restate_node.runtime.real.disk import RealDisk
 from restate_node.runtime.real.front import Front
-from restate_node.runtime.real.front_address import ListenAddress
+from restate_node.runtime.real.front_address import AddressUnusable, ListenAddress
 from restate_node.runtime.real.front_splice import SpliceAcceptor
 from restate_node.runtime.real.http_server import HttpServer
 from restate_node.runtime.real.loop import LoopStall, LoopWatchdog
@@ -117,10 +117,10 @@ def _bound(addresses: dict[str, ListenAddress], socket_path: Path) -> list[Named
 
 
 async def _first_failure_or_all(
-    tasks: Sequence[asyncio.Task[None]], started: Sequence[object]
+    tasks: Sequence[asyncio.Task[None]], started: Sequence[Coroutine[Any, Any, Any]]
 ) -> None:
-    waits = [asyncio.ensure_future(event) for event in started]  # type: ignore[arg-type]
-    everything = asyncio.ensure_future(asyncio.gather(*waits))
+    """Until all have started; raises StartError when one of the tasks ends instead."""
+    everything = asyncio.gather(*started)
     await asyncio.wait([everything, *tasks], return_when=asyncio.FIRST_COMPLETED)
     everything.cancel()
     for task in tasks:
