@@ -76,6 +76,7 @@ def test_another_cluster_is_refused(cache: MetadataCache) -> None:
 
 
 def test_the_directory_follows_the_nodes(cache: MetadataCache) -> None:
+    """Goal: addresses, generations and the own identity come from what is installed."""
     assert (cache.address_of(N2.id), cache.generation_of(N2.id)) == (None, 0)
     cache.install(MetadataKind.NODES_CONFIGURATION, nodes(1))
     assert (cache.address_of(N2.id), cache.generation_of(N2.id)) == (PEER.address, 3)

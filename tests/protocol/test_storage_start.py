@@ -24,6 +24,7 @@ THEIRS = StorageMarker(PlainNodeId(5), "2025-01-01T00:00:00Z")
 
 @pytest.mark.parametrize("state", list(StorageState))
 def test_the_marker_of_another_node_is_always_refused(state: StorageState) -> None:
+    """Goal: in every storage state a foreign disk is refused, and named."""
     decision = decide_start(ME, "n", state, THEIRS)
     assert isinstance(decision, RefuseStart)
     assert "belongs to N5" in decision.error
@@ -51,6 +52,7 @@ def test_the_table(state: StorageState, without: StartDecision, with_marker: Sta
 
 
 def test_markers_survive_their_encoding_and_garbage_is_refused() -> None:
+    """Goal: round trip, and ValueError for anything else."""
     assert decode_marker(encode_marker(MINE)) == MINE
     for raw in (b"", b"{}", b'{"id": "x"}', b"\xff\xfe"):
         with pytest.raises(ValueError, match="storage marker"):

@@ -54,6 +54,8 @@ def test_ends_that_are_no_failures() -> None:
 
 
 def test_the_first_cause_counts_and_wakes_the_node() -> None:
+    """Goal: later causes change nothing; asked again, the first is told."""
+
     async def main(loop: SimLoop) -> None:
         center = TaskCenter()
         waiting = asyncio.ensure_future(center.shutdown_requested())
@@ -143,6 +145,8 @@ def test_a_stage_that_stops_takes_no_new_tasks() -> None:
 
 
 def test_the_number_of_tasks_is_bounded() -> None:
+    """Goal: tasks above the limit are cancelled. Method: four where two are allowed."""
+
     async def main(loop: SimLoop) -> None:
         center = TaskCenter(tasks_max=2)
         tasks = [center.spawn(TaskKind.REQUEST, "t", asyncio.sleep(1)) for _ in range(4)]

@@ -40,6 +40,8 @@ def test_no_change_is_slept_through() -> None:
 
 
 def test_equal_values_wake_nobody_and_touch_does() -> None:
+    """Goal: a value changed in place is published by `touch` alone."""
+
     async def main(loop: SimLoop) -> None:
         watch = Watch([1])
         waiting = asyncio.ensure_future(watch.changed(watch.revision))
@@ -54,6 +56,8 @@ def test_equal_values_wake_nobody_and_touch_does() -> None:
 
 
 def test_a_change_before_the_wait_returns_at_once() -> None:
+    """Goal: who passes an older revision does not wait."""
+
     async def main(loop: SimLoop) -> None:
         watch = Watch(0)
         revision = watch.revision
@@ -65,6 +69,8 @@ def test_a_change_before_the_wait_returns_at_once() -> None:
 
 
 def test_until_skips_what_does_not_satisfy() -> None:
+    """Goal: `until` returns for the first value that fits. Method: three values."""
+
     async def main(loop: SimLoop) -> None:
         watch = Watch(0)
         waiting = asyncio.ensure_future(watch.until(lambda value: value > 2))

@@ -22,6 +22,7 @@ RECORDS = st.lists(st.binary(max_size=8), max_size=8)
 
 @given(RECORDS)
 def test_packed_records_come_back(records: list[bytes]) -> None:
+    """Goal: what is packed is unpacked, and `check` agrees."""
     batch = pack(records)
     assert batch.records() == records
     assert check(batch)
@@ -29,6 +30,7 @@ def test_packed_records_come_back(records: list[bytes]) -> None:
 
 @given(st.lists(RECORDS, min_size=1, max_size=4))
 def test_joining_is_concatenation(lists: list[list[bytes]]) -> None:
+    """Goal: joined batches hold the records of all, in order."""
     batches = [pack(records) for records in lists]
     joined = join(batches)
     assert joined.records() == [record for records in lists for record in records]
@@ -55,5 +57,6 @@ def test_garbage_is_malformed_and_nothing_else(body: bytes, count: int) -> None:
 
 @pytest.mark.parametrize("body", [b"\x01", b"\x02\x00\x00\x00a", b"\xff\xff\xff\xffa"])
 def test_cut_records_are_noticed(body: bytes) -> None:
+    """Goal: a body that ends within a length or a record is malformed."""
     with pytest.raises(MalformedBatch, match="cut off"):
         list(iterate(body))

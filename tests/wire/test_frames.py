@@ -41,6 +41,7 @@ def test_frames_round_trip(rpc_id: int, code: int, versions: bytes, payload: byt
 
 @given(U32, U32, U32, U32)
 def test_versions_round_trip(a: int, b: int, c: int, d: int) -> None:
+    """Goal: four versions in, four out."""
     versions = MetadataVersions(a, b, c, d)
     assert decode_versions(encode_versions(versions)) == versions
 
@@ -55,6 +56,7 @@ def test_versions_round_trip(a: int, b: int, c: int, d: int) -> None:
     ],
 )
 def test_handshakes_round_trip(message: Hello | Welcome | Refused) -> None:
+    """Goal: each kind of greeting comes back as it was."""
     assert decode_handshake(encode_handshake(message)) == message
 
 
