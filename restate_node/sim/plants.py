@@ -15,16 +15,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from restate_node.bifrost.replicated import local_sequencer
 from restate_node.protocol.dedup import Number
 from restate_node.protocol.partition import apply as partition_apply
 from restate_node.protocol.quorum import FMajority, NodesetChecker
-from restate_node.protocol.sequencer import Placed, Released, Sequencer, StoreGroup
+from restate_node.protocol.sequencer import (
+    Placed,
+    Released,
+    Sequencer,
+    SequencerOptions,
+    SequencerPhase,
+    StoreGroup,
+    Unresolved,
+)
 from restate_node.roles.log_server import service as log_server_service
 from restate_node.roles.log_server.writer import Writer
 from restate_node.runtime.ports import KeyValueStore, StoreError, WriteBatch
 from restate_node.sim.substitution import Substitution
 from restate_node.types.ids import PlainNodeId
-from restate_node.types.offsets import LogletOffset
+from restate_node.types.offsets import OLDEST_OFFSET, LogletOffset
 
 LATE_SYNC_SECONDS: Final = 0.3
 
@@ -79,25 +88,43 @@ def _writer_that_does_not_wait(inner: type[Writer]) -> Callable[..., Writer]:
 
 # ---------------------------------------------------------------- release-out-of-order
 
-Committed = Callable[[Sequencer[Any], StoreGroup[Any]], Released[Any]]
+
+class HastySequencer(Sequencer[Any]):
+    """Answers what is under way along with the first group that is committed."""
+
+    def __init__(self, options: SequencerOptions, tail: LogletOffset = OLDEST_OFFSET) -> None:
+        super().__init__(options, tail)
+        self._under_way: list[StoreGroup[Any]] = []
+        self._answered: list[Placed[Any]] = []
+        self._tail = tail
+
+    def next_group(self) -> StoreGroup[Any] | None:
+        group = super().next_group()
+        if group is not None:
+            self._under_way.append(group)
+        return group
+
+    def committed(self, group: StoreGroup[Any]) -> Released[Any]:
+        super().committed(group)
+        if self.phase is SequencerPhase.SEALED:
+            return Released((), self._tail)
+        groups, self._under_way = self._under_way, []
+        appends = [placed for answered in groups for placed in answered.appends]
+        self._answered.extend(appends)
+        self._tail = max([self._tail, *(answered.tail for answered in groups)])
+        return Released(tuple(appends), self._tail)
+
+    def seal(self) -> Unresolved[Any]:
+        unresolved = super().seal()
+        answered = [placed.token for placed in self._answered]
+        return Unresolved(
+            tuple(token for token in unresolved.sent if token not in answered), unresolved.unsent
+        )
 
 
-def _release_at_once(inner: Committed) -> Committed:
-    """Answer a group when it is committed, whatever is still missing below it."""
-    answered: set[tuple[int, LogletOffset]] = set()
-
-    def committed(sequencer: Sequencer[Any], group: StoreGroup[Any]) -> Released[Any]:
-        former = sequencer.known_global_tail
-        released = inner(sequencer, group)
-        appends: list[Placed[Any]] = list(released.appends)
-        if not appends and former <= group.first_offset:
-            appends = list(group.appends)
-        fresh = [a for a in appends if (id(sequencer), a.first_offset) not in answered]
-        answered.update((id(sequencer), a.first_offset) for a in fresh)
-        tail = max(released.known_global_tail, group.tail)
-        return Released(tuple(fresh), LogletOffset(tail))
-
-    return committed
+def _hasty_sequencer(inner: type[Sequencer[Any]]) -> type[Sequencer[Any]]:
+    del inner
+    return HastySequencer
 
 
 # ---------------------------------------------------------------- the others
@@ -142,8 +169,9 @@ PLANTS: Final[dict[str, Plant]] = {
         ),
         Plant(
             "release-out-of-order",
-            "the sequencer moves the global tail over groups that are not committed (L1, L2)",
-            (Substitution(Sequencer, "committed", _release_at_once),),
+            "with one group committed, the sequencer releases all that are under way, before "
+            "their turn: what was acknowledged may never be stored (L1, L2, L4)",
+            (Substitution(local_sequencer, "Sequencer", _hasty_sequencer),),
         ),
         Plant(
             "seal-without-f-majority",
