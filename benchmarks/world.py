@@ -8,6 +8,10 @@ from typing import Protocol
 from benchmarks.load import Submit
 
 
+class WorldFailed(Exception):
+    """There is nothing to measure; one line for people."""
+
+
 class World(Protocol):
     """A cluster that can be appended to."""
 
@@ -28,20 +32,3 @@ class World(Protocol):
 
     @property
     def submit(self) -> Submit: ...
-
-
-class CanIdle(Protocol):
-    """A world that can measure an idle node."""
-
-    @property
-    def idle_process_ids(self) -> list[int]:
-        """Processes that hold nothing but a node."""
-        ...
-
-
-class CanFailOver(Protocol):
-    """A world that can lose the leader of its log."""
-
-    async def fail_over(self) -> float:
-        """Kill the leader of the log; seconds until the next append was acknowledged."""
-        ...
