@@ -13,6 +13,7 @@ from restate_node.bifrost.appender import Appender, OpenSegment
 from restate_node.bifrost.errors import AppendFailed
 from restate_node.sim.history import Acknowledged, AppendDropped, Appending
 from restate_node.sim.workloads.recording_loglet import recorded
+from restate_node.sim.workloads.sealing import seal_soon
 from restate_node.sim.workloads.workload import LOG, Client, Stage, pause
 from restate_node.sim.world import NodeLife
 from restate_node.types.ids import SegmentIndex
@@ -22,7 +23,10 @@ from restate_node.types.records import pack
 UNDER_WAY_MAX: Final = 24
 BURST_MAX: Final = 4
 BATCH_RECORDS_MAX: Final = 3
-PAUSE_SECONDS: Final = 0.06
+PAUSE_SECONDS: Final = 0.08
+SEAL_PROBABILITY: Final = 0.04
+STREAM_BATCHES: Final = 16
+STREAM_PAUSE_SECONDS: Final = 0.0005
 RETRY_SECONDS: Final = (0.01, 1.0)
 
 
@@ -38,11 +42,23 @@ class LogWriter:
     async def run(self, stage: Stage) -> None:
         running = asyncio.ensure_future(self._appender.run())
         while stage.writing:
-            for _ in range(self._life.rng.randint(1, BURST_MAX)):
-                if self._under_way < UNDER_WAY_MAX:
-                    self._append(self._life.rng.randint(1, BATCH_RECORDS_MAX))
+            if self._life.rng.random() < SEAL_PROBABILITY:
+                await asyncio.gather(self._stream(), seal_soon(self._life, LOG))
+            else:
+                self._burst(self._life.rng.randint(1, BURST_MAX))
             await pause(self._life.rng, PAUSE_SECONDS)
         await running
+
+    async def _stream(self) -> None:
+        """A batch every half a millisecond, so that several groups are under way."""
+        for _ in range(STREAM_BATCHES):
+            self._burst(1)
+            await asyncio.sleep(STREAM_PAUSE_SECONDS)
+
+    def _burst(self, batches: int) -> None:
+        for _ in range(batches):
+            if self._under_way < UNDER_WAY_MAX:
+                self._append(self._life.rng.randint(1, BATCH_RECORDS_MAX))
 
     async def _reopen(self, failed: SegmentIndex | None) -> OpenSegment:
         bifrost = self._life.node.bifrost
