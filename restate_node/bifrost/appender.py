@@ -3,19 +3,21 @@
     STREAMING ──a submission fails──▶ SETTLING ──all submissions ended──▶ RECOVERING ──▶ STREAMING
                                                           the next segment is found, or made
 
-While streaming, a batch goes straight to the loglet: no queue, no task. When a loglet ends, every
-batch that it did not acknowledge is appended again to the next one, in the old order. So a batch
+While streaming, what is submitted in one turn of the loop goes to the loglet as one joined batch,
+at the end of that turn: no task, and all below pays per turn instead of per batch (with 1024 small
+batches under way, 2 µs of processor for each instead of 10). When a loglet ends, every batch
+that it did not acknowledge is appended again to the next one, in the old order. So a batch
 can be in the log twice (written, and the acknowledgement was lost), but it is never overtaken by a
 later one: the dedup of the readers relies on exactly that.
 
-A loglet that does not keep the order of its submissions gets one joined batch at a time.
+A loglet that does not keep the order of its submissions gets one such batch at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
@@ -35,6 +37,7 @@ logger = structlog.get_logger(__name__)
 PENDING_BYTES_MAX: Final = 128 * 1024 * 1024
 FULL_BYTES: Final = 32 * 1024 * 1024
 JOINED_BYTES_MAX: Final = 1024 * 1024
+JOINED_BATCHES_MAX: Final = 4096
 WINDOW_PAUSE_S: Final = 0.001
 BATCH_BYTES_MAX: Final = RECORD_BYTES_MAX + 64 * 1024
 """A larger batch is refused: a store of it would not fit into a frame."""
@@ -89,11 +92,12 @@ class Appender:
         self._segment: OpenSegment | None = None
         self._failed: SegmentIndex | None = None
         self._state = _State.RECOVERING
-        self._sent: deque[_Pending] = deque()
+        self._sent: deque[list[_Pending]] = deque()
         self._unsent: deque[_Pending] = deque()
         self._outstanding = 0
         self._must_pause = False
         self._bytes = 0
+        self._send_scheduled = False
         self._retry_send: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
 
@@ -116,10 +120,11 @@ class Appender:
             return
         self._unsent.append(_Pending(batch, on_committed))
         self._bytes += len(batch.body) + BATCH_OVERHEAD_BYTES
-        if self._state is _State.STREAMING:
-            self._send()
-        else:
+        if self._state is not _State.STREAMING:
             self._wake.set()
+        elif not self._send_scheduled:
+            self._send_scheduled = True
+            self._loop.call_soon(self._send_gathered)
 
     async def append(self, batch: RecordBatch) -> Lsn:
         """Append and wait for the commit; raises AppendFailed when it is refused or closed.
@@ -168,30 +173,33 @@ class Appender:
 
     # ------------------------------------------------------------ streaming
 
+    def _send_gathered(self) -> None:
+        """What was submitted in one turn of the loop goes as one batch."""
+        self._send_scheduled = False
+        if self._state is _State.STREAMING:
+            self._send()
+
     def _send(self) -> None:
         segment = self._segment
         assert segment is not None
-        if not segment.loglet.keeps_order:
-            if self._outstanding == 0 and self._unsent:
-                self._submit(segment, self._joinable())
-            return
         while self._unsent and self._state is _State.STREAMING:
-            if not self._submit(segment, (self._unsent[0],)):
+            if self._outstanding and not segment.loglet.keeps_order:
+                return
+            if not self._submit(segment, self._joinable()):
                 return
 
-    def _submit(self, segment: OpenSegment, members: Sequence[_Pending]) -> bool:
+    def _submit(self, segment: OpenSegment, members: list[_Pending]) -> bool:
         """False when the loglet's window is full; then the next acknowledgement tries again."""
-        batch = members[0].batch
-        if len(members) > 1:
-            batch = join([pending.batch for pending in members])
+        batch = join([pending.batch for pending in members])
         taken = segment.loglet.append(batch, lambda result: self._ended(segment, members, result))
         if not taken:
             if self._outstanding == 0 and self._retry_send is None:
                 self._retry_send = self._loop.call_later(WINDOW_PAUSE_S, self._send_again)
             return False
-        self._outstanding += len(members)
+        self._outstanding += 1
+        self._sent.append(members)
         for _ in members:
-            self._sent.append(self._unsent.popleft())
+            self._unsent.popleft()
         return True
 
     def _send_again(self) -> None:
@@ -204,19 +212,17 @@ class Appender:
         size = 0
         for pending in self._unsent:
             size += len(pending.batch.body)
-            if members and size > JOINED_BYTES_MAX:
+            if members and (size > JOINED_BYTES_MAX or len(members) == JOINED_BATCHES_MAX):
                 break
             members.append(pending)
         return members
 
     # ------------------------------------------------------------ ends of submissions
 
-    def _ended(
-        self, segment: OpenSegment, members: Sequence[_Pending], result: AppendResult
-    ) -> None:
+    def _ended(self, segment: OpenSegment, members: list[_Pending], result: AppendResult) -> None:
         if self._state is _State.CLOSED:
             return
-        self._outstanding -= len(members)
+        self._outstanding -= 1
         if result.status is AppendStatus.OK:
             self._acknowledge(segment.base, members, result.first_offset)
         else:
@@ -229,13 +235,15 @@ class Appender:
         elif self._state is _State.STREAMING and self._unsent:
             self._send()
 
-    def _acknowledge(self, base: Lsn, members: Sequence[_Pending], offset: LogletOffset) -> None:
+    def _acknowledge(self, base: Lsn, members: list[_Pending], offset: LogletOffset) -> None:
+        first = self._sent.popleft()
+        assert first is members, "a loglet acknowledged out of order"
+        lsn = to_lsn(base, offset)
         for pending in members:
-            first = self._sent.popleft()
-            assert first is pending, "a loglet acknowledged out of order"
-            self._bytes -= len(pending.batch.body) + BATCH_OVERHEAD_BYTES
-            pending.on_committed(to_lsn(base, offset))
-            offset = LogletOffset(offset + pending.batch.count)
+            batch = pending.batch
+            self._bytes -= len(batch.body) + BATCH_OVERHEAD_BYTES
+            pending.on_committed(lsn)
+            lsn = Lsn(lsn + batch.count)
 
     def _fall_back(self, failed: SegmentIndex | None) -> None:
         """Stop sending; what is under way decides when to recover."""
@@ -249,7 +257,8 @@ class Appender:
             self._settled()
 
     def _settled(self) -> None:
-        self._unsent.extendleft(reversed(self._sent))
+        for members in reversed(self._sent):
+            self._unsent.extendleft(reversed(members))
         self._sent.clear()
         self._state = _State.RECOVERING
         self._wake.set()
@@ -276,9 +285,10 @@ class Appender:
         self._state = _State.CLOSED
         if self._retry_send is not None:
             self._retry_send.cancel()
-        for pending in self._sent:
+        sent = [pending for members in self._sent for pending in members]
+        for pending in sent:
             pending.maybe_written = True
-        for pending in (*self._sent, *self._unsent):
+        for pending in (*sent, *self._unsent):
             maybe = pending.maybe_written
             failure = AppendFailed(f"log {self._log}: the appender closed", maybe_written=maybe)
             self._loop.call_soon(pending.on_committed, failure)
