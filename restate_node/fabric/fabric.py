@@ -117,6 +117,16 @@ class Fabric:
         """Close the connections to a node."""
         self._pool.drop(node, reason)
 
+    def greet_again(self) -> None:
+        """This node has become a member: whoever knows it as a stranger must meet it again.
+
+        Both sides remember who greeted whom for as long as a connection lasts, so connections from
+        before the join would go on refusing what only members may do.
+        """
+        self._pool.greet_again("the node has joined")
+        for connection in list(self._incoming):
+            connection.close("the node has joined")
+
     def close(self, reason: str) -> None:
         """Close all connections, in both directions."""
         self._pool.close(reason)

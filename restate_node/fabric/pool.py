@@ -117,6 +117,13 @@ class LinkPool:
                 link.connection.close(reason)
                 link.connection = None
 
+    def greet_again(self, reason: str) -> None:
+        """Hang up everything; the next call of each link connects, and greets, anew."""
+        for link in self._links.values():
+            if link.connection is not None:
+                link.connection.close(reason)
+                link.connection = None
+
     def close(self, reason: str) -> None:
         """Hang up everything, for ever."""
         self._closed = True

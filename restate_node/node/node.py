@@ -125,6 +125,7 @@ class Node:
         if boot.founds_cluster(self.options) and not self._was_provisioned:
             await boot.provision_automatically(context)
         me = await boot.join_cluster(context)
+        self.fabric.greet_again()
         structlog.contextvars.bind_contextvars(node=str(me))
         write_marker(self.ports.disk, self.options.cluster_name, self.cache.fingerprint)
         await self._fetch_metadata(context)

@@ -271,7 +271,7 @@ async def test_unknown_methods_are_unimplemented(node: Node, path: str) -> None:
     error = await failure(node.call(path))
     assert (error.code(), error.details()) == (
         grpc.StatusCode.UNIMPLEMENTED,
-        f"no method {path} on this node",
+        f"unknown method {path}",
     )
     raw = await raw_call(node.path, path, envelope(b"", compressed=False), "zstd")
     assert raw.headers[b":status"] == b"200"

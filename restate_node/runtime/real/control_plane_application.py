@@ -82,7 +82,7 @@ class Application:
             await self._endpoints(scope, exchange.receive, exchange.send)
         else:
             await answer_status(
-                exchange, StatusCode.UNIMPLEMENTED, f"no method {path} on this node"
+                exchange, StatusCode.UNIMPLEMENTED, f"unknown method {path}"
             )
 
     async def _page(self, path: str, http_method: str) -> Page:
