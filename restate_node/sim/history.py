@@ -130,12 +130,12 @@ class TailFound(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Trimmed(Event):
-    """Somebody trimmed the log up to and including the LSN; `durable` LSNs need it no more."""
+class Trimming(Event):
+    """Somebody is about to trim the log up to and including the LSN; it may happen, or not."""
 
+    node: str
     log: int
     lsn: int
-    durable: int
 
 
 @dataclass(frozen=True, slots=True)

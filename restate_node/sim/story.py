@@ -32,7 +32,7 @@ from restate_node.sim.history import (
     SegmentSeen,
     StateSeen,
     TailFound,
-    Trimmed,
+    Trimming,
 )
 from restate_node.sim.linearizability import Operation
 
@@ -128,8 +128,8 @@ def _of_the_log(event: Event) -> tuple[str, str, str]:
         case TailFound():
             state = "sealed" if event.sealed else "open"
             return event.node, "tail", f"log {event.log}, {state} tail {event.lsn}"
-        case Trimmed():
-            return "world", "trim", f"log {event.log} up to LSN {event.lsn}"
+        case Trimming():
+            return event.node, "trim", f"log {event.log} up to LSN {event.lsn}"
         case ChainSeen():
             chain = " ".join(map(_segment, event.segments))
             return event.node, "chain", f"log {event.log}, version {event.version}: {chain}"

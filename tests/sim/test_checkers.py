@@ -30,6 +30,7 @@ from restate_node.sim.history import (
     SegmentSeen,
     StateSeen,
     TailFound,
+    Trimming,
 )
 from restate_node.sim.linearizability import CompareAndSwap, Operation, Read, Request
 
@@ -93,6 +94,7 @@ GOOD: dict[str, list[list[Event]]] = {
         [acked(1), acked(2), *reading(1, end=2, complete=False)],
         [
             acked(1),
+            Trimming(3.0, "n1#1", 0, 3),
             ReadStarted(4.0, "n2#1", 1, 0, 1),
             GapRead(5.0, "n2#1", 1, 0, 1, 4),
             ReadEnded(6.0, "n2#1", 1, 0, 4, True),
@@ -155,6 +157,11 @@ GOOD: dict[str, list[list[Event]]] = {
 
 BAD: dict[str, list[list[Event]]] = {
     "L1": [
+        [
+            Trimming(3.0, "n1#1", 0, 2),
+            ReadStarted(4.0, "n2#1", 1, 0, 1),
+            GapRead(5.0, "n2#1", 1, 0, 1, 4),
+        ],
         [acked(1), acked(2), *reading(1, end=3)],
         [acked(1), acked(2), *reading(1, end=2)],
     ],

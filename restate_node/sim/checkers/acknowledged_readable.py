@@ -1,44 +1,75 @@
-"""L1: what was acknowledged stays."""
+"""L1: what was acknowledged stays, until somebody trims it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from restate_node.sim.checkers.checker import Checker
-from restate_node.sim.history import Acknowledged, GapRead, History, ReadEnded, ReadStarted
-from restate_node.sim.history import RecordRead as Read
+from restate_node.sim.history import (
+    Acknowledged,
+    GapRead,
+    History,
+    ReadEnded,
+    ReadStarted,
+    RecordRead,
+    Trimming,
+)
 
 Reader = tuple[int, int]
 
 
 def find(history: History) -> Iterator[str]:
+    yield from _lost(history)
+    yield from _holes(history)
+
+
+def _lost(history: History) -> Iterator[str]:
     """Every reader that passed an acknowledged LSN must have been given something there."""
     read: dict[Reader, set[int]] = {}
-    for event in history.of(Read):
-        read.setdefault((event.reader, event.log), set()).add(event.lsn)
-    trimmed: dict[Reader, list[GapRead]] = {}
-    for gap in history.of(GapRead):
-        trimmed.setdefault((gap.reader, gap.log), []).append(gap)
+    for event in history.events:
+        match event:
+            case RecordRead():
+                read.setdefault((event.reader, event.log), set()).add(event.lsn)
+            case GapRead():
+                gap = range(event.lsn, event.end)
+                read.setdefault((event.reader, event.log), set()).update(gap)
+            case _:
+                pass
     starts = {(event.reader, event.log): event for event in history.of(ReadStarted)}
     for end in history.of(ReadEnded):
         reader = (end.reader, end.log)
+        given = read.get(reader, set())
         for ack in history.of(Acknowledged):
-            if ack.log != end.log or not _owed(ack, starts[reader], end):
-                continue
-            gaps = trimmed.get(reader, [])
-            if ack.lsn in read.get(reader, ()) or any(g.lsn <= ack.lsn < g.end for g in gaps):
-                continue
-            yield (
-                f"log {ack.log}: {ack.payload!r} was acknowledged at LSN {ack.lsn} to {ack.node} "
-                f"at {ack.at:.3f}s, but reader {end.reader} on {end.node}, which read up to LSN "
-                f"{end.lsn}, was not given that LSN"
-            )
+            owed = ack.log == end.log and _is_owed(ack, starts[reader], end)
+            if owed and ack.lsn not in given:
+                yield (
+                    f"log {ack.log}: {ack.payload!r} was acknowledged at LSN {ack.lsn} to "
+                    f"{ack.node} at {ack.at:.3f}s, but reader {end.reader} on {end.node}, which "
+                    f"read up to LSN {end.lsn}, was not given that LSN"
+                )
 
 
-def _owed(ack: Acknowledged, start: ReadStarted, end: ReadEnded) -> bool:
+def _is_owed(ack: Acknowledged, start: ReadStarted, end: ReadEnded) -> bool:
     if ack.lsn < start.lsn:
         return False
     return ack.lsn < end.lsn or (end.complete and ack.at <= end.at)
+
+
+def _holes(history: History) -> Iterator[str]:
+    """A gap that nobody made by trimming is a loss under another name."""
+    trimmed: dict[int, int] = {}
+    for event in history.events:
+        match event:
+            case Trimming():
+                trimmed[event.log] = max(event.lsn, trimmed.get(event.log, 0))
+            case GapRead() if event.end - 1 > trimmed.get(event.log, 0):
+                yield (
+                    f"log {event.log}: reader {event.reader} on {event.node} was told at "
+                    f"{event.at:.3f}s that LSN {event.lsn} to {event.end - 1} are trimmed; "
+                    f"nobody trimmed above {trimmed.get(event.log, 0)}"
+                )
+            case _:
+                pass
 
 
 CHECKER = Checker(

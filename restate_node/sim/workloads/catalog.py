@@ -9,6 +9,7 @@ from restate_node.sim.workloads import (
     log_appends,
     log_reads,
     log_tails,
+    log_trims,
     partition_watch,
     registers,
     state_writes,
@@ -21,6 +22,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
     log_appends.CLIENT,
     log_reads.CLIENT,
     log_tails.CLIENT,
+    log_trims.CLIENT,
     registers.CLIENT,
     state_writes.CLIENT,
 )

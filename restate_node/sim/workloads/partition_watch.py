@@ -11,16 +11,19 @@ from restate_node.sim.world import NodeLife
 from restate_node.types.processor_messages import ProcessorStatus, RunMode
 
 LOOK_SECONDS: Final = 0.1
+REPEAT_SECONDS: Final = 1.0
 
 
 async def _run(life: NodeLife, stage: Stage) -> None:
-    """Until the node ends: liveness is watched after the writing, too."""
+    """Until the node ends: liveness is watched after the writing, too. What does not change is told
+    again and again: a checker must see that it stands still."""
     del stage
     last: dict[int, tuple[object, ...]] = {}
     worker = life.node.worker
     while worker is not None:
         for status in worker.statuses():
-            seen = (status.effective_mode, status.observed_epoch, status.applied_lsn)
+            interval = int(life.recorder.now() / REPEAT_SECONDS)
+            seen = (interval, status.effective_mode, status.observed_epoch, status.applied_lsn)
             if last.get(status.partition) != seen:
                 last[status.partition] = seen
                 _record(life, status)
