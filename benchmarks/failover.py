@@ -13,11 +13,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
+from time import monotonic
 
 from benchmarks.world import WorldFailed
 from restate_node.node.node import Node
 from restate_node.types.fabric import RpcFailure
 from restate_node.types.ids import GenerationalNodeId, PartitionId, PlainNodeId
+from restate_node.types.partition_keys import partition_key_of_key
 from restate_node.types.processor_messages import (
     DetailedRunMode,
     GetNodeState,
@@ -30,6 +32,8 @@ ATTEMPTS_MAX = 300
 PAUSE_S = 0.1
 RETRY_S = 0.01
 PATCH_TIMEOUT_S = 1.0
+GIVE_UP_S = 30.0
+SERVICE = "append-benchmark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +60,23 @@ async def find_led_by(
 async def patch_until_committed(
     node: Node, partition: PartitionId, dead: GenerationalNodeId
 ) -> None:
-    """Ask the survivors in turn until one of them leads the partition and commits."""
+    """Ask the survivors in turn until one of them leads the partition and commits.
+
+    Raises WorldFailed with the last reason.
+    """
     survivors = [member.id for member in node.cache.nodes.value.members() if member.id != dead.id]
+    key = _key_of(node, partition)
+    give_up_at = monotonic() + GIVE_UP_S
     for attempt in count():
-        request = PatchState(partition, "append-benchmark", "key", {"attempt": b"%d" % attempt})
+        request = PatchState(partition, SERVICE, key, {"attempt": b"%d" % attempt})
         try:
             target = survivors[attempt % len(survivors)]
             await node.fabric.call(target, request, Proposed, timeout_s=PATCH_TIMEOUT_S)
             return
-        except RpcFailure:
-            await asyncio.sleep(RETRY_S)
+        except RpcFailure as failure:
+            if monotonic() > give_up_at:
+                raise WorldFailed(f"nobody takes over partition {partition}: {failure}") from None
+        await asyncio.sleep(RETRY_S)
 
 
 async def _leads(
@@ -79,3 +90,13 @@ async def _leads(
         if processor.detailed_mode is DetailedRunMode.LEADER:
             return processor.partition, state.node
     return None
+
+
+def _key_of(node: Node, partition: PartitionId) -> str:
+    """A key whose state that partition keeps."""
+    table = node.cache.partition_table.value
+    for number in count():
+        owner = table.partition_of(partition_key_of_key(f"key-{number}"))
+        if owner is not None and owner.id == partition:
+            return f"key-{number}"
+    raise AssertionError("counting does not end")
