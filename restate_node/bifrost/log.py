@@ -192,12 +192,17 @@ class Bifrost:
     async def open_segment(self, log: LogId, failed: SegmentIndex | None) -> OpenSegment:
         """The open segment; a new one if the chain ends with a marker or with the failed segment.
 
+        Whoever begins to write (`failed` is None) takes the sequencer along, if that can be done
+        now: its appends then need no hop, and a dead sequencer is not waited for. Later segments
+        are taken as they are, so that two writers do not take the log from each other for ever.
         Raises LogUnavailable.
         """
         await self.ensure_log(log)
         tail = self._chain(log).tail
         if isinstance(tail, SealMarker) or tail.index == failed:
             tail = (await self.reconfigure(log, tail.index, ANY_SEGMENT)).opened
+        elif failed is None and self._is_sequenced_elsewhere(tail):
+            tail = await self._take_over(log, tail)
         if isinstance(tail, SealMarker):
             raise LogUnavailable(f"log {log} is sealed")
         return OpenSegment(tail.index, tail.base_lsn, self.loglet_of(tail))
@@ -259,6 +264,17 @@ class Bifrost:
         return loglet
 
     # ------------------------------------------------------------ inside
+
+    def _is_sequenced_elsewhere(self, tail: Segment) -> bool:
+        return isinstance(tail, ReplicatedSegment) and tail.params.sequencer != self._metadata.me
+
+    async def _take_over(self, log: LogId, tail: Segment) -> Segment:
+        """The next segment, sequenced here; the present one when that cannot be made now."""
+        try:
+            return (await self.reconfigure(log, tail.index, ANY_SEGMENT)).opened
+        except (LogUnavailable, CannotReconfigure) as error:
+            logger.info("sequencer stays where it is", log=log, reason=str(error))
+            return tail
 
     def _chain(self, log: LogId) -> Chain:
         chain = self._metadata.logs.value.chain(log)
