@@ -102,9 +102,10 @@ GOOD: dict[str, list[list[Event]]] = {
     ],
     "L2": [[acked(1), *reading(1, 2, end=3)]],
     "L3": [
-        [tail(3, 1.0, 2.0), tail(2, 1.5, 3.0)],
-        [tail(3, 1.0, 2.0, sealed=True), tail(2, 2.5, 3.0)],
-        [tail(3, 1.0, 2.0, sealed=True), tail(3, 2.5, 3.0, sealed=True)],
+        [tail(3, 1.0, 2.0), tail(2, 2.5, 3.0)],
+        [tail(3, 1.0, 2.0, sealed=True), tail(4, 2.5, 3.0, sealed=True)],
+        [SegmentAcknowledged(2.7, "n1#1", 0, 1, 4, 1), tail(4, 2.5, 3.0)],
+        [SegmentAcknowledged(1.0, "n1#1", 0, 2, 9, 1), tail(9, 2.5, 3.0)],
     ],
     "L4": [[SegmentAcknowledged(1.0, "n1#1", 0, 0, 4, 1), chain(2, 1, 5)]],
     "L5": [
@@ -171,10 +172,9 @@ BAD: dict[str, list[list[Event]]] = {
         [*reading(1, 1, end=2)],
     ],
     "L3": [
-        [tail(3, 1.0, 2.0), tail(2, 2.5, 3.0)],
         [SegmentAcknowledged(1.0, "n1#1", 0, 1, 4, 1), tail(4, 2.5, 3.0)],
+        [SegmentAcknowledged(1.0, "n1#1", 0, 1, 4, 2), tail(5, 2.5, 3.0)],
         [SegmentAcknowledged(1.0, "n1#1", 0, 1, 4, 1), tail(4, 2.5, 3.0, sealed=True)],
-        [tail(3, 1.0, 2.0, sealed=True), tail(4, 2.5, 3.0, sealed=True)],
     ],
     "L4": [
         [SegmentAcknowledged(1.0, "n1#1", 0, 0, 5, 1), chain(2, 1, 5)],
