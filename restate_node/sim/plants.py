@@ -159,7 +159,7 @@ PLANTS: Final[dict[str, Plant]] = {
         Plant(
             "ack-before-fsync",
             "a log server acknowledges records before the disk has them; power loss of two of "
-            "them takes acknowledged records away (L1)",
+            "them takes acknowledged records away (L2, L4)",
             (Substitution(log_server_service, "Writer", _writer_that_does_not_wait),),
         ),
         Plant(
@@ -170,13 +170,13 @@ PLANTS: Final[dict[str, Plant]] = {
         Plant(
             "release-out-of-order",
             "with one group committed, the sequencer releases all that are under way, before "
-            "their turn: what was acknowledged may never be stored (L1, L2, L4)",
+            "their turn: what was acknowledged may never be stored (L2, L4)",
             (Substitution(local_sequencer, "Sequencer", _hasty_sequencer),),
         ),
         Plant(
             "seal-without-f-majority",
             "one log server's word is taken for that of an f-majority: the sequencer's appends go "
-            "on above the tail that was found (L3, L4)",
+            "on above the tail that was found (L2, L3, L4)",
             (Substitution(NodesetChecker, "f_majority", _anybody_is_a_majority),),
         ),
         Plant(
