@@ -43,6 +43,16 @@ logger = structlog.get_logger(__name__)
 
 Answer = TypeVar("Answer", Records, Digest)
 
+SERVED: Final = (
+    Store,
+    Release,
+    Seal,
+    TrimLoglet,
+    WaitForTail,
+    GetLogletInfo,
+    GetDigest,
+    GetRecords,
+)
 LOGLETS_IN_MEMORY_MAX: Final = 10_000
 WAIT_SWEEP_S: Final = 0.5
 
@@ -115,6 +125,9 @@ class LogServer:
     async def close(self) -> None:
         """Close the database, after the tasks of the role have ended."""
         self.state = LogServerState.STOPPING
+        for request in SERVED:
+            self._fabric.router.forget(request)
+        self._writer.stop()
         await self._store.store.close()
 
     def _on_store(self, peer: Peer, store: Store, reply: Reply) -> None:

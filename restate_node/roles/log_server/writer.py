@@ -58,6 +58,12 @@ class Writer:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
+    def stop(self) -> None:
+        """Write no more: the store is about to be closed. What is staged is denied."""
+        self._failed = True
+        self._deny([on_durable for _, on_durable in self._staged])
+        self._staged = []
+
     def settle(self) -> bool:
         """Write what is staged, so that the store can be asked what it holds. False: not now."""
         if self._staged and not self._failed:
