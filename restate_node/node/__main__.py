@@ -21,9 +21,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _fail(str(error))
     if loaded.output is not None:
-        print(loaded.output)
-        return 0
+        return _print(loaded.output, loaded.warnings)
     return _run(loaded)
+
+
+def _print(output: str, warnings: Sequence[str]) -> int:
+    """Text that was asked for instead of a node; what is wrong with it goes beside it."""
+    for line in warnings:
+        print(f"restate-node: warning: {line}", file=sys.stderr)
+    try:
+        print(output, flush=True)
+    except BrokenPipeError:  # `| head` has seen enough; the interpreter must not flush again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _run(loaded: LoadedConfig) -> int:

@@ -1,5 +1,4 @@
-"""The cluster marker: a small file in the data directory that says which cluster the data belongs
-to.
+"""The cluster marker: a small file in the data directory that says whose data this is.
 
 A data directory that was copied, or pointed at another cluster by a typing mistake, must not join:
 its logs and its Raft votes are promises made to somebody else. The file is checked before anything
@@ -28,9 +27,10 @@ class MarkerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ClusterMarker:
-    """Content of the file; the field names are Restate's."""
+    """Content of the file; the field names are Restate's, but for the name of the node."""
 
     cluster_name: str
+    node_name: str | None = None
     cluster_fingerprint: int | None = None
     max_version: str = RESTATE_VERSION
     current_version: str = RESTATE_VERSION
@@ -38,14 +38,16 @@ class ClusterMarker:
     is_provisioned: bool = False
 
 
-def read_marker(disk: Disk, cluster_name: str, directory: str) -> ClusterMarker | None:
+def read_marker(
+    disk: Disk, cluster_name: str, node_name: str, directory: str
+) -> ClusterMarker | None:
     """The marker of this data directory, None in a new one; raises MarkerError."""
     raw = disk.read_file(MARKER_FILE)
     if raw is None:
         return None
     try:
         marker = msgspec.json.decode(raw, type=ClusterMarker)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise MarkerError(
             f"{directory}/{MARKER_FILE} cannot be read: restore it, or use another base-dir"
         ) from None
@@ -54,12 +56,18 @@ def read_marker(disk: Disk, cluster_name: str, directory: str) -> ClusterMarker 
             f"{directory} belongs to cluster '{marker.cluster_name}', not to '{cluster_name}': "
             "correct cluster-name or base-dir"
         )
+    if marker.node_name not in (None, node_name):
+        raise MarkerError(
+            f"{directory} belongs to node '{marker.node_name}', not to '{node_name}': "
+            "correct node-name or base-dir"
+        )
     return marker
 
 
-def write_marker(disk: Disk, cluster_name: str, fingerprint: int) -> None:
-    """Bind the data directory to the cluster, durably."""
-    marker = ClusterMarker(cluster_name, fingerprint or None, is_provisioned=bool(fingerprint))
+def write_marker(disk: Disk, cluster_name: str, node_name: str, fingerprint: int) -> None:
+    """Bind the data directory to this node of the cluster, durably."""
+    provisioned = bool(fingerprint)
+    marker = ClusterMarker(cluster_name, node_name, fingerprint or None, is_provisioned=provisioned)
     disk.write_file(MARKER_FILE, msgspec.json.encode(marker))
 
 
