@@ -81,9 +81,7 @@ class Application:
         elif path in self._methods:
             await self._endpoints(scope, exchange.receive, exchange.send)
         else:
-            await answer_status(
-                exchange, StatusCode.UNIMPLEMENTED, f"unknown method {path}"
-            )
+            await answer_status(exchange, StatusCode.UNIMPLEMENTED, f"unknown method {path}")
 
     async def _page(self, path: str, http_method: str) -> Page:
         handler = self._pages.get(path)
