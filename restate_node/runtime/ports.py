@@ -1,4 +1,4 @@
-"""The world, as seen by a node: time, network, disk.
+"""The world, as seen by a node: time, network, disk, objects.
 
 A node is decisions (`protocol/`) and thin drivers around them; whatever it wants from outside it
 asks through one of these ports. Each has exactly two implementations that pass the same contract
@@ -8,6 +8,7 @@ crashes, lost frames and torn disks from a seed.
     Clock       what time it is
     Transport   whole frames to and from other nodes, by address
     Disk        ordered key-value stores and small files below the node's data directory
+    ObjectStore objects that all nodes share: a bucket, or a directory that stands for one
 
 The event loop itself is not a port: drivers may `asyncio.sleep`, because the simulator owns the
 loop.
@@ -15,9 +16,9 @@ loop.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from restate_node.types.fabric import Swimlane
 
@@ -229,4 +230,110 @@ class Disk(Protocol):
 
     def remove_tree(self, path: str) -> None:
         """Remove a file or directory with all it holds; nothing to do when it is not there."""
+        ...
+
+
+# ---------------------------------------------------------------- objects
+
+SMALL_OBJECT_BYTES_MAX = 16 * 1024 * 1024
+"""Size of an object that is read or put whole."""
+
+
+class ObjectStoreError(Exception):
+    """A request to the object store failed."""
+
+
+class ObjectStoreUnavailable(ObjectStoreError):
+    """No answer, or one that may be better later: retry. A write may have happened."""
+
+
+class ObjectStoreDenied(ObjectStoreError):
+    """Credentials, bucket, region or permissions are wrong: the message says what to change."""
+
+
+class ObjectMissing(ObjectStoreError):
+    """There is no object of that key."""
+
+
+class PreconditionFailed(ObjectStoreError):
+    """The object is not as the condition of the put says. Nothing was written: read it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class IfAbsent:
+    """Put only what does not exist yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class IfMatches:
+    """Put only over the content that this etag stands for."""
+
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unconditional:
+    """Put over whatever is there."""
+
+
+PutCondition: TypeAlias = IfAbsent | IfMatches | Unconditional
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """The content of an object, and the etag that stands for it."""
+
+    content: bytes
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """One row of a listing."""
+
+    key: str
+    size_bytes: int
+
+
+class ObjectStore(Protocol):
+    """Objects by key. A key is a path of `/`; one that leads nowhere is refused with ValueError.
+
+    Every method raises ObjectStoreUnavailable and ObjectStoreDenied. An object is seen whole or not
+    at all, and what a completed write wrote is seen by every later read.
+    """
+
+    async def get(self, key: str) -> StoredObject | None:
+        """A small object; None when there is none."""
+        ...
+
+    def open_read(self, key: str) -> AsyncGenerator[bytes]:
+        """The content in pieces, in order; raises ObjectMissing at the first. Close it when done.
+
+        Fewer bytes than were written may come without an error: whoever needs all must count.
+        """
+        ...
+
+    async def put(self, key: str, content: bytes, condition: PutCondition) -> str:
+        """Write a small object and return its etag. Raises PreconditionFailed.
+
+        Cancelled or ObjectStoreUnavailable: it may have been written all the same.
+        """
+        ...
+
+    async def upload(self, key: str, chunks: AsyncIterator[bytes]) -> None:
+        """Write an object of any size in bounded memory. Until it returns, and if it fails, nothing
+        is seen of it.
+        """
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; nothing to do when it is not there."""
+        ...
+
+    def list_objects(self, prefix: str) -> AsyncGenerator[ListedObject]:
+        """Every object whose key starts so, by ascending key; fetched a page at a time."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections and threads. Idempotent."""
         ...
