@@ -4,12 +4,13 @@ seconds.
 Runs where the leaders of partitions are, because only there a log can be sequenced without a hop.
 Everything that may make a difference (nodes, storage states, the default replication) wakes it at
 once; a slow round catches the rest. One round touches at most a third of the logs, so that a change
-of the cluster does not stop all appends together.
+of the cluster does not stop all appends together. What was done is kept in `events`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from random import Random
 from typing import Final
 
@@ -19,7 +20,10 @@ from restate_node.bifrost.errors import CannotReconfigure, LogUnavailable, Unkno
 from restate_node.bifrost.log import Bifrost, SegmentRequest
 from restate_node.cluster.metadata_cache import MetadataCache
 from restate_node.protocol.log_placement import Reconfigure, judge_log
-from restate_node.types.ids import LogId
+from restate_node.protocol.log_reasons import log_alternatives, log_inputs
+from restate_node.types.decision_events import DECISION_EVENTS_MAX, DecisionEvent
+from restate_node.types.ids import LogId, plain_text
+from restate_node.types.logs import Chain
 
 logger = structlog.get_logger(__name__)
 
@@ -37,6 +41,11 @@ class AutoImprovement:
         self._rng = rng
         self._logs: set[LogId] = set()
         self._wake = asyncio.Event()
+        self.events: deque[tuple[LogId, DecisionEvent]] = deque(maxlen=DECISION_EVENTS_MAX)
+
+    def events_of(self, log: LogId) -> list[DecisionEvent]:
+        """What was decided here about a log, oldest first."""
+        return [event for about, event in self.events if about == log]
 
     def look_after(self, log: LogId) -> None:
         """This node writes the log from now on."""
@@ -111,10 +120,24 @@ class AutoImprovement:
         if chain is None:
             return True
         request = SegmentRequest(decision.replication, decision.nodeset, self._metadata.me)
+        event = self._event(log, chain, decision)
         try:
             await self._bifrost.reconfigure(log, chain.tail.index, request)
         except (LogUnavailable, CannotReconfigure, UnknownLog) as error:
             logger.info("log cannot be improved now", log=log, reason=str(error))
             return False
         logger.info("log improved", log=log, reason=decision.reason)
+        self.events.append((log, event))
         return True
+
+    def _event(self, log: LogId, chain: Chain, decision: Reconfigure) -> DecisionEvent:
+        """What is known before the change, for those who ask later."""
+        logs, nodes = self._metadata.logs.value, self._metadata.nodes.value
+        members = ", ".join(plain_text(node) for node in decision.nodeset)
+        return DecisionEvent(
+            at_ms=self._bifrost.unix_ms(),
+            decision=f"new segment with {decision.replication} on [{members}]",
+            reason=decision.reason,
+            inputs=log_inputs(chain, logs.configuration, nodes),
+            alternatives=log_alternatives(decision.nodeset, nodes),
+        )

@@ -263,6 +263,10 @@ class Bifrost:
             loglet = self._memory[segment.loglet_id] = MemoryLoglet(LogletId(segment.loglet_id))
         return loglet
 
+    def unix_ms(self) -> int:
+        """Wall time of this node."""
+        return self._clock.unix_ms()
+
     # ------------------------------------------------------------ inside
 
     def _is_sequenced_elsewhere(self, tail: Segment) -> bool:

@@ -7,7 +7,7 @@ table.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
@@ -20,6 +20,7 @@ from restate_node.node.node import Node
 from restate_node.node.node_ctl import Addresses, AddressKind, NamedAddress, NodeCtl
 from restate_node.node.statuses import statuses_of
 from restate_node.roles.admin.cluster_ctrl import ClusterCtrl
+from restate_node.roles.admin.operator_service import Operator, OperatorSources
 from restate_node.roles.admin.rest import admin_application
 from restate_node.roles.admin.state_patch import StatePatcher
 from restate_node.roles.log_server.control_plane import LogServerSvc
@@ -30,13 +31,16 @@ from restate_node.roles.metadata_server.control_plane import (
 from restate_node.runtime.real.control_plane_endpoints import AnyMethod
 from restate_node.runtime.real.control_plane_methods import GrpcMethod, Page, PageHandler
 from restate_node.runtime.real.control_plane_metrics import metrics_page
+from restate_node.types.decision_events import DecisionEvent
 from restate_node.types.grpc_status import GrpcError, StatusCode
+from restate_node.types.ids import GenerationalNodeId, LogId, PartitionId
 from restate_node.types.nodes import Role
 from restate_node.wire.pb import cluster_ctrl_pb2 as ctrl
 from restate_node.wire.pb import log_server_pb2 as logs
 from restate_node.wire.pb import metadata_proxy_svc_pb2 as proxy
 from restate_node.wire.pb import metadata_server_svc_pb2 as server
 from restate_node.wire.pb import node_ctl_svc_pb2 as ctl
+from restate_node.wire.pb import operator_pb2 as operator
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -71,6 +75,7 @@ def grpc_methods(node: Node, handlers: NodeCtl) -> list[AnyMethod]:
     """Every method that this node's roles serve; what is missing is answered UNIMPLEMENTED."""
     methods = _node_ctl(handlers)
     methods += _metadata_proxy(MetadataProxyHandlers(node.client))
+    methods += _operator(node)
     if node.has_role(Role.LOG_SERVER):
         methods += _log_server(node)
     if node.metadata_server is not None:
@@ -196,6 +201,60 @@ def _cluster_ctrl(node: Node) -> list[AnyMethod]:
             ctrl.SyncEpochMetadataRequest,
             ctrl.SyncEpochMetadataResponse,
             ClusterCtrl.sync_epoch_metadata,
+        ),
+    ]
+
+
+def _operator(node: Node) -> list[AnyMethod]:
+    """What our own tool asks beyond Restate's interface."""
+
+    def alive() -> frozenset[GenerationalNodeId]:
+        return _started(node.membership).alive.value
+
+    def log_events(log: LogId) -> Iterable[DecisionEvent]:
+        return () if node.bifrost is None else node.improvement.events_of(log)
+
+    def partition_events(partition: PartitionId) -> Iterable[DecisionEvent]:
+        return () if node.controller is None else node.controller.events_of(partition)
+
+    sources = OperatorSources(alive, log_events, partition_events)
+    handlers = Operator(node.cache, node.client, sources)
+    service = "restate_node.operator.OperatorSvc"
+    return [
+        GrpcMethod(
+            service,
+            "PlanConfiguration",
+            operator.PlanConfigurationRequest,
+            operator.PlanConfigurationResponse,
+            handlers.plan_configuration,
+        ),
+        GrpcMethod(
+            service,
+            "SetConfiguration",
+            operator.SetConfigurationRequest,
+            operator.SetConfigurationResponse,
+            handlers.set_configuration,
+        ),
+        GrpcMethod(
+            service,
+            "PlanStorageStates",
+            operator.PlanStorageStatesRequest,
+            operator.PlanStorageStatesResponse,
+            handlers.plan_storage_states,
+        ),
+        GrpcMethod(
+            service,
+            "PlanWorkerStates",
+            operator.PlanWorkerStatesRequest,
+            operator.PlanWorkerStatesResponse,
+            handlers.plan_worker_states,
+        ),
+        GrpcMethod(
+            service,
+            "GetEvents",
+            operator.GetEventsRequest,
+            operator.GetEventsResponse,
+            handlers.get_events,
         ),
     ]
 

@@ -3,9 +3,9 @@
     wanted ─▶ allowed? ─▶ feasible? ─▶ partition table (compare-and-swap)
                                   └──▶ logs            (compare-and-swap)
 
-What cannot be satisfied by the nodes of the cluster is refused: accepted, it would stop the logs
-or leave partitions without a home, and nobody would know why. Only what changes is judged, so
-that a cluster which lost nodes can still be changed for the better.
+What cannot be satisfied by the nodes of the cluster is refused unless forced: accepted, it would
+stop the logs or leave partitions without a home, and nobody would know why. Only what
+changes is judged, so that a cluster which lost nodes can still be changed for the better.
 
 The two objects are written one after the other. If the second write fails, the first has taken
 effect; the same request again completes it.
@@ -14,7 +14,7 @@ effect; the same request again completes it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from restate_node.cluster.metadata_cache import KEY_OF, MetadataCache
@@ -43,15 +43,41 @@ class UpdatableStore(MetadataStore, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a change is not made. Only what the nodes cannot satisfy yet can be forced."""
+
+    reason: str
+    forcible: bool
+
+
+def refusal_of(metadata: MetadataCache, wanted: ClusterConfiguration) -> Refusal | None:
+    """Why the cluster should not be changed so; None if it can be."""
+    current = ClusterConfiguration.of(metadata.logs.value, metadata.partition_table.value)
+    never = refused_change(current, wanted)
+    if never is not None:
+        return Refusal(never, forcible=False)
+    nodes = metadata.nodes.value
+    reason = None
+    if wanted.provider != current.provider:
+        reason = infeasible_log_replication(wanted, nodes)
+    if reason is None and wanted.partition_replication != current.partition_replication:
+        reason = infeasible_partition_replication(wanted, nodes)
+    return None if reason is None else Refusal(reason, forcible=True)
+
+
 async def change_configuration(
-    metadata: MetadataCache, store: UpdatableStore, wanted: ClusterConfiguration
+    metadata: MetadataCache,
+    store: UpdatableStore,
+    wanted: ClusterConfiguration,
+    *,
+    force: bool = False,
 ) -> None:
-    """Write what differs. Raises GrpcError; safe to repeat.
+    """Write what differs. Raises GrpcError; safe to repeat. `force`: also what cannot be met yet.
 
     Cancellation-safe in each object: it has the old value or the new one.
     """
-    current = ClusterConfiguration.of(metadata.logs.value, metadata.partition_table.value)
-    _check(current, wanted, metadata.nodes.value)
+    _check(refusal_of(metadata, wanted), force)
     try:
         await _update(
             metadata, store, MetadataKind.PARTITION_TABLE, lambda blob: _edit_table(blob, wanted)
@@ -98,20 +124,13 @@ def infeasible_partition_replication(
     )
 
 
-def _check(
-    current: ClusterConfiguration, wanted: ClusterConfiguration, nodes: NodesConfiguration
-) -> None:
-    refusal = refused_change(current, wanted)
-    if refusal is not None:
-        text = f"failed read-modify-write operation: {refusal}"
-        raise GrpcError(StatusCode.INTERNAL, text)
-    reason = None
-    if wanted.provider != current.provider:
-        reason = infeasible_log_replication(wanted, nodes)
-    if reason is None and wanted.partition_replication != current.partition_replication:
-        reason = infeasible_partition_replication(wanted, nodes)
-    if reason is not None:
-        raise GrpcError(StatusCode.FAILED_PRECONDITION, reason)
+def _check(refusal: Refusal | None, force: bool) -> None:
+    if refusal is None or (refusal.forcible and force):
+        return
+    if refusal.forcible:
+        raise GrpcError(StatusCode.FAILED_PRECONDITION, refusal.reason)
+    text = f"failed read-modify-write operation: {refusal.reason}"
+    raise GrpcError(StatusCode.INTERNAL, text)
 
 
 async def _update(
@@ -127,6 +146,8 @@ async def _update(
 
 def _edit_table(blob: bytes | None, wanted: ClusterConfiguration) -> bytes | None:
     table = decode_partition_table(_provisioned(blob))
+    if not table.partitions and wanted.partition_count:
+        return encode_partition_table(_first_partitions(table, wanted))
     if len(table.partitions) != wanted.partition_count:
         raise GrpcError(StatusCode.ABORTED, "the partition table changed meanwhile; try again")
     if table.replication == wanted.partition_replication:
@@ -134,6 +155,16 @@ def _edit_table(blob: bytes | None, wanted: ClusterConfiguration) -> bytes | Non
     version = Version(table.version + 1)
     changed = replace(table, version=version, replication=wanted.partition_replication)
     return encode_partition_table(changed)
+
+
+def _first_partitions(table: PartitionTable, wanted: ClusterConfiguration) -> PartitionTable:
+    """The only repartitioning there is: from none."""
+    version = Version(table.version + 1)
+    count, replication = wanted.partition_count, wanted.partition_replication
+    try:
+        return PartitionTable.equal_ranges(count, replication, version)
+    except ValueError as error:
+        raise GrpcError(StatusCode.INVALID_ARGUMENT, str(error)) from None
 
 
 def _edit_logs(blob: bytes | None, wanted: ClusterConfiguration) -> bytes | None:

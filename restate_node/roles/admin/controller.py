@@ -50,8 +50,10 @@ from restate_node.roles.admin.cluster_state import AliveNode, ClusterStateCollec
 from restate_node.roles.admin.epochs import EpochKeeper, MetadataStore, Placement
 from restate_node.roles.admin.instructions import Instructions
 from restate_node.roles.admin.liveness import Liveness
+from restate_node.roles.admin.why import partition_alternatives, partition_inputs
 from restate_node.runtime.ports import Clock
 from restate_node.runtime.tasks import TaskCenter, TaskKind
+from restate_node.types.decision_events import DECISION_EVENTS_MAX, DecisionEvent
 from restate_node.types.ids import GenerationalNodeId, PartitionId, PlainNodeId, plain_text
 from restate_node.types.nodes import Role
 from restate_node.types.processor_messages import (
@@ -79,7 +81,6 @@ HEAR_ALL_S: Final = 3.0
 """How long a new controller waits for the first word of every living worker."""
 REPORT_AGE_MAX_S: Final = 5.0
 """How long a living but silent node is believed to do what it said last."""
-EVENTS_MAX: Final = 1000
 
 _MODES: Final = {
     DetailedRunMode.CANDIDATE: ProcessorMode.CANDIDATE,
@@ -95,12 +96,10 @@ class NotController(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ControllerEvent:
-    """One decision that took effect."""
+    """One decision about a partition that took effect."""
 
-    at_ms: int
     partition: PartitionId
-    decision: str
-    reason: str
+    event: DecisionEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +153,9 @@ class Controller:
         self._hear_until = 0.0
         self._settled = True
         self._homeless: list[PartitionId] = []
+        self._decided_on: ClusterView | None = None
         self.is_controller = False
-        self.events: deque[ControllerEvent] = deque(maxlen=EVENTS_MAX)
+        self.events: deque[ControllerEvent] = deque(maxlen=DECISION_EVENTS_MAX)
 
     def start(self, tasks: TaskCenter) -> None:
         """Watch, and steer when it is this node's turn."""
@@ -175,6 +175,10 @@ class Controller:
         known = self._metadata.partition_table.value.partitions
         await self._epochs.read([p for p in partitions if p in known])
         self._bell.ring()
+
+    def events_of(self, partition: PartitionId) -> list[DecisionEvent]:
+        """What was decided here about a partition, oldest first."""
+        return [kept.event for kept in self.events if kept.partition == partition]
 
     @property
     def instructions_sent(self) -> int:
@@ -249,11 +253,11 @@ class Controller:
             self._bell.ring()
 
     def _placed(self, decision: Placement) -> None:
-        self._record(decision.partition, _describe(decision), decision.reason)
+        self._record(decision)
 
     def _decide(self) -> list[Placement]:
         """Appoint and instruct at once; what must be written is returned."""
-        view = self._view()
+        view = self._decided_on = self._view()
         appointments: dict[PartitionId, AppointLeader] = {}
         placements: list[Placement] = []
         for decision in plan(view):
@@ -356,7 +360,7 @@ class Controller:
         if present is not None and self._has_grace(present):
             return
         self._targets[decision.partition] = _Target(node, self._clock.monotonic())
-        self._record(decision.partition, _describe(decision), decision.reason)
+        self._record(decision)
 
     def _adopt_leaders(
         self, view: ClusterView, appointments: dict[PartitionId, AppointLeader]
@@ -422,10 +426,21 @@ class Controller:
 
     # ------------------------------------------------------------ telling
 
-    def _record(self, partition: PartitionId, decision: str, reason: str) -> None:
+    def _record(self, decision: Decision) -> None:
+        assert self._decided_on is not None, "a decision comes from a view"
         self._hurry_until = self._clock.monotonic() + HURRY_S
-        self.events.append(ControllerEvent(self._clock.unix_ms(), partition, decision, reason))
-        logger.info("controller decides", partition=partition, decision=decision, reason=reason)
+        view, partition, text = self._decided_on, decision.partition, _describe(decision)
+        event = DecisionEvent(
+            at_ms=self._clock.unix_ms(),
+            decision=text,
+            reason=decision.reason,
+            inputs=partition_inputs(view, partition),
+            alternatives=partition_alternatives(view, partition, _chosen(decision, view)),
+        )
+        self.events.append(ControllerEvent(partition, event))
+        logger.info(
+            "controller decides", partition=partition, decision=text, reason=decision.reason
+        )
 
     def _warn_of_homeless(self, homeless: list[PartitionId]) -> None:
         if homeless and homeless != self._homeless:
@@ -474,6 +489,19 @@ def _describe(decision: Decision) -> str:
             return "the next replica set becomes the current one"
         case AppointLeader(node=node):
             return f"{plain_text(node)} should lead"
+        case _:
+            assert_never(decision)
+
+
+def _chosen(decision: Decision, view: ClusterView) -> Collection[PlainNodeId]:
+    match decision:
+        case SetInitialReplicas(wanted=wanted) | Reconfigure(wanted=wanted):
+            return wanted.replica_set
+        case CompleteReconfiguration(partition=partition):
+            epoch = view.epochs.get(partition)
+            return () if epoch is None else epoch.replicas
+        case AppointLeader(node=node):
+            return (node,)
         case _:
             assert_never(decision)
 

@@ -1,0 +1,133 @@
+from restate_node.wire.pb import cluster_pb2 as _cluster_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class LogPlan(_message.Message):
+    __slots__ = ("log_id", "present", "next", "reason")
+    LOG_ID_FIELD_NUMBER: _ClassVar[int]
+    PRESENT_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    log_id: int
+    present: str
+    next: str
+    reason: str
+    def __init__(self, log_id: _Optional[int] = ..., present: _Optional[str] = ..., next: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class PartitionPlan(_message.Message):
+    __slots__ = ("partition_id", "present", "next", "reason")
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    PRESENT_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    partition_id: int
+    present: str
+    next: str
+    reason: str
+    def __init__(self, partition_id: _Optional[int] = ..., present: _Optional[str] = ..., next: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class PlanConfigurationRequest(_message.Message):
+    __slots__ = ("configuration",)
+    CONFIGURATION_FIELD_NUMBER: _ClassVar[int]
+    configuration: _cluster_pb2.ClusterConfiguration
+    def __init__(self, configuration: _Optional[_Union[_cluster_pb2.ClusterConfiguration, _Mapping]] = ...) -> None: ...
+
+class PlanConfigurationResponse(_message.Message):
+    __slots__ = ("refusal", "forcible", "logs", "partitions")
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    FORCIBLE_FIELD_NUMBER: _ClassVar[int]
+    LOGS_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    refusal: str
+    forcible: bool
+    logs: _containers.RepeatedCompositeFieldContainer[LogPlan]
+    partitions: _containers.RepeatedCompositeFieldContainer[PartitionPlan]
+    def __init__(self, refusal: _Optional[str] = ..., forcible: _Optional[bool] = ..., logs: _Optional[_Iterable[_Union[LogPlan, _Mapping]]] = ..., partitions: _Optional[_Iterable[_Union[PartitionPlan, _Mapping]]] = ...) -> None: ...
+
+class SetConfigurationRequest(_message.Message):
+    __slots__ = ("configuration", "force")
+    CONFIGURATION_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    configuration: _cluster_pb2.ClusterConfiguration
+    force: bool
+    def __init__(self, configuration: _Optional[_Union[_cluster_pb2.ClusterConfiguration, _Mapping]] = ..., force: _Optional[bool] = ...) -> None: ...
+
+class SetConfigurationResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PlanStorageStatesRequest(_message.Message):
+    __slots__ = ("nodes", "storage_state")
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    STORAGE_STATE_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedScalarFieldContainer[int]
+    storage_state: str
+    def __init__(self, nodes: _Optional[_Iterable[int]] = ..., storage_state: _Optional[str] = ...) -> None: ...
+
+class PlanStorageStatesResponse(_message.Message):
+    __slots__ = ("refusal", "warnings", "logs")
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    LOGS_FIELD_NUMBER: _ClassVar[int]
+    refusal: str
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    logs: _containers.RepeatedCompositeFieldContainer[LogPlan]
+    def __init__(self, refusal: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., logs: _Optional[_Iterable[_Union[LogPlan, _Mapping]]] = ...) -> None: ...
+
+class PlanWorkerStatesRequest(_message.Message):
+    __slots__ = ("nodes", "worker_state")
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    WORKER_STATE_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedScalarFieldContainer[int]
+    worker_state: str
+    def __init__(self, nodes: _Optional[_Iterable[int]] = ..., worker_state: _Optional[str] = ...) -> None: ...
+
+class PlanWorkerStatesResponse(_message.Message):
+    __slots__ = ("refusal", "partitions")
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    refusal: str
+    partitions: _containers.RepeatedCompositeFieldContainer[PartitionPlan]
+    def __init__(self, refusal: _Optional[str] = ..., partitions: _Optional[_Iterable[_Union[PartitionPlan, _Mapping]]] = ...) -> None: ...
+
+class GetEventsRequest(_message.Message):
+    __slots__ = ("log_id", "partition_id")
+    LOG_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    log_id: int
+    partition_id: int
+    def __init__(self, log_id: _Optional[int] = ..., partition_id: _Optional[int] = ...) -> None: ...
+
+class Event(_message.Message):
+    __slots__ = ("at_ms", "node", "decision", "reason", "inputs", "alternatives")
+    class InputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
+    at_ms: int
+    node: str
+    decision: str
+    reason: str
+    inputs: _containers.ScalarMap[str, str]
+    alternatives: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, at_ms: _Optional[int] = ..., node: _Optional[str] = ..., decision: _Optional[str] = ..., reason: _Optional[str] = ..., inputs: _Optional[_Mapping[str, str]] = ..., alternatives: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetEventsResponse(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[Event]
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
