@@ -12,7 +12,6 @@ from typing import Final, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
-from starlette.applications import Starlette
 
 from restate_node import __version__
 from restate_node.node.metrics import registry_of
@@ -31,6 +30,7 @@ from restate_node.roles.metadata_server.control_plane import (
 from restate_node.runtime.real.control_plane_endpoints import AnyMethod
 from restate_node.runtime.real.control_plane_methods import GrpcMethod, Page, PageHandler
 from restate_node.runtime.real.control_plane_metrics import metrics_page
+from restate_node.runtime.real.http_server import AsgiApplication
 from restate_node.types.decision_events import DecisionEvent
 from restate_node.types.grpc_status import GrpcError, StatusCode
 from restate_node.types.ids import GenerationalNodeId, LogId, PartitionId
@@ -85,7 +85,7 @@ def grpc_methods(node: Node, handlers: NodeCtl) -> list[AnyMethod]:
     return methods
 
 
-def admin_api(node: Node) -> Starlette:
+def admin_api(node: Node) -> AsgiApplication:
     """The admin API of a node that is ready."""
     patcher = StatePatcher(node.cache, _started(node.membership), node.fabric)
     return admin_application(patcher, __version__, None)

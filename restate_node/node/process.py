@@ -183,4 +183,5 @@ def _socket_path(options: NodeOptions, short_directory: str) -> Path:
 
 
 def _report_stall(stall: LoopStall) -> None:
-    logger.warning("event loop was blocked", late_ms=round(stall.late_ms), stack=stall.stack)
+    where = {"stack": stall.stack} if stall.stack else {}
+    logger.warning("event loop was blocked", late_ms=round(stall.late_ms), **where)
