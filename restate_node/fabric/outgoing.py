@@ -54,9 +54,15 @@ class PendingCall:
 class OutgoingConnection:
     """One connection to one peer on one lane; a `FrameReceiver`."""
 
-    def __init__(self, directory: Directory, expected: PlainNodeId | None) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        expected: PlainNodeId | None,
+        encoding: rpc_catalog.SharedEncoding,
+    ) -> None:
         self._directory = directory
         self._expected = expected
+        self._encoding = encoding
         self._loop = asyncio.get_running_loop()
         self._connection: FrameConnection | None = None
         self._welcomed: asyncio.Future[Peer] = self._loop.create_future()
@@ -93,7 +99,7 @@ class OutgoingConnection:
         """Send a call; `on_reply` is called once, never from within."""
         method = rpc_catalog.method_of(request)
         rpc_id = self._next_rpc_id
-        frame = encode_call(rpc_id, method.number, self._versions(), rpc_catalog.encode(request))
+        frame = encode_call(rpc_id, method.number, self._versions(), self._encoding.encode(request))
         refusal = self._refusal(len(frame))
         if refusal is not None:
             self._loop.call_soon(on_reply, refusal)
@@ -108,7 +114,7 @@ class OutgoingConnection:
     def notify(self, message: msgspec.Struct) -> None:
         """Send a one-way message; lost without a word when the connection is."""
         number = rpc_catalog.method_of(message).number
-        frame = encode_call(0, number, self._versions(), rpc_catalog.encode(message))
+        frame = encode_call(0, number, self._versions(), self._encoding.encode(message))
         if self._connection is not None and self._refusal(len(frame)) is None:
             self._connection.send(frame)
 

@@ -25,6 +25,7 @@ from restate_node.runtime.ports import Transport
 from restate_node.runtime.tasks import TaskCenter, TaskKind
 from restate_node.types.fabric import RpcCode, RpcFailure, Swimlane
 from restate_node.types.ids import GenerationalNodeId, PlainNodeId
+from restate_node.wire import rpc_catalog
 
 WAITING_CALLS_MAX: Final = 4096
 BACKOFF_FIRST_S: Final = 0.02
@@ -65,6 +66,7 @@ class LinkPool:
         self._rng = rng
         self._loop = asyncio.get_running_loop()
         self._links: dict[tuple[Destination, Swimlane], _Link] = {}
+        self._encoding = rpc_catalog.SharedEncoding()
         self._closed = False
 
     def submit(
@@ -195,7 +197,7 @@ class LinkPool:
             address, expected = self._directory.address_of(destination), destination
             if address is None:
                 raise RpcFailure(RpcCode.UNKNOWN_NODE, f"N{destination} is not a member")
-        connection = OutgoingConnection(self._directory, expected)
+        connection = OutgoingConnection(self._directory, expected, self._encoding)
         await connection.open(self._transport, address, lane)
         return connection
 

@@ -23,6 +23,26 @@ from restate_node.types.fabric import Swimlane
 encode = msgspec.msgpack.Encoder().encode
 
 
+class SharedEncoding:
+    """Encodes messages, and remembers the last one: what goes to several nodes is encoded once.
+
+    A store of a mebibyte goes to each member of a nodeset, one after the other; messages never
+    change, so the same object has the same bytes.
+    """
+
+    __slots__ = ("_bytes", "_message")
+
+    def __init__(self) -> None:
+        self._message: msgspec.Struct | None = None
+        self._bytes = b""
+
+    def encode(self, message: msgspec.Struct) -> bytes:
+        if message is not self._message:
+            self._bytes = encode(message)
+            self._message = message
+        return self._bytes
+
+
 class UnknownMethod(ValueError):
     """A number that this release does not know."""
 
