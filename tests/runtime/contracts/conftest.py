@@ -15,13 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from restate_node.runtime.ports import Clock, Disk, FrameLimits, Transport
+from restate_node.runtime.ports import Clock, Disk, FrameLimits, ObjectStore, Transport
 from restate_node.runtime.real.clock import RealClock
 from restate_node.runtime.real.data_plane import DataPlane, DataPlaneOptions
 from restate_node.runtime.real.disk import RealDisk
+from restate_node.runtime.real.objects_file import FileObjects
 from restate_node.sim.disk import SimMedium
 from restate_node.sim.hosts import Incarnation, SimClock
 from restate_node.sim.network import SimNetwork
+from restate_node.sim.objects import ObjectOptions, SimBucket
 
 FRAME_LIMITS = FrameLimits(frame_bytes_max=2 * 1024 * 1024, first_frame_bytes_max=1024)
 
@@ -114,6 +116,30 @@ async def real_clock(directory: Path) -> AsyncIterator[Clock]:
     yield RealClock()
 
 
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A place for objects, as two processes see it."""
+
+    objects: ObjectStore
+    others: ObjectStore
+
+
+@asynccontextmanager
+async def directory_bucket(directory: Path) -> AsyncIterator[Bucket]:
+    objects, others = FileObjects(directory), FileObjects(directory)
+    try:
+        yield Bucket(objects, others)
+    finally:
+        await objects.close()
+        await others.close()
+
+
+@asynccontextmanager
+async def simulated_bucket(directory: Path) -> AsyncIterator[Bucket]:
+    bucket = SimBucket(random.Random(1), ObjectOptions(request_seconds_mean=0.0001))
+    yield Bucket(*(bucket.mount(Incarnation(f"node-{n}", 1)) for n in (1, 2)))
+
+
 LINKS: list[Callable[[Path], AbstractAsyncContextManager[Link]]] = [
     tcp_link,
     unix_link,
@@ -122,6 +148,10 @@ LINKS: list[Callable[[Path], AbstractAsyncContextManager[Link]]] = [
 MACHINES: list[Callable[[Path], AbstractAsyncContextManager[Machine]]] = [
     real_machine,
     simulated_machine,
+]
+BUCKETS: list[Callable[[Path], AbstractAsyncContextManager[Bucket]]] = [
+    directory_bucket,
+    simulated_bucket,
 ]
 CLOCKS: list[Callable[[Path], AbstractAsyncContextManager[Clock]]] = [real_clock, simulated_clock]
 
@@ -134,6 +164,12 @@ async def link(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 @pytest.fixture(params=MACHINES, ids=lambda opened: opened.__name__)
 async def machine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Machine]:
+    async with request.param(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture(params=BUCKETS, ids=lambda opened: opened.__name__)
+async def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bucket]:
     async with request.param(tmp_path) as opened:
         yield opened
 
