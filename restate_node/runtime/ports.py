@@ -200,9 +200,27 @@ class KeyValueStore(Protocol):
         """Merge files and drop what was deleted."""
         ...
 
+    async def checkpoint(self, path: str) -> None:
+        """A copy of the store as it is, as files in a new directory of the same disk, which
+        `Disk.open_store` can open after a rename. Nothing may be at `path`. Raises StoreError.
+        """
+        ...
+
     async def close(self) -> None:
         """Release the files and the lock. Unsynced writes of a store with a log are flushed."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a directory."""
+
+    name: str
+    size_bytes: int
+
+
+FILE_CHUNK_BYTES_MAX = 1024 * 1024
+"""Largest piece that `Disk.read_chunks` yields."""
 
 
 class Disk(Protocol):
@@ -230,6 +248,28 @@ class Disk(Protocol):
 
     def remove_tree(self, path: str) -> None:
         """Remove a file or directory with all it holds; nothing to do when it is not there."""
+        ...
+
+    def list_files(self, path: str) -> list[FileEntry]:
+        """The files directly in a directory, by name; none when it is not there."""
+        ...
+
+    def rename(self, source: str, target: str) -> None:
+        """Move a file or directory atomically and durably; nothing may be at `target`, and a store
+        in it MUST be closed. Raises StoreError.
+        """
+        ...
+
+    def read_chunks(self, path: str) -> AsyncGenerator[bytes]:
+        """A file of any size in pieces, in order, off the loop; close it when done. Raises
+        StoreError.
+        """
+        ...
+
+    async def write_chunks(self, path: str, chunks: AsyncIterator[bytes]) -> None:
+        """Write a file of any size, off the loop; it appears whole and durable, or not at all.
+        Raises StoreError, StoreFull, and what `chunks` raises.
+        """
         ...
 
 

@@ -29,16 +29,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 
 from restate_node.runtime.ports import (
+    FILE_CHUNK_BYTES_MAX,
+    FileEntry,
     StoreBusy,
     StoreError,
     StoreFull,
     StoreLocked,
     StoreOptions,
 )
+from restate_node.sim.checkpoints import CHECKPOINT_FILE, decode_rows, encode_rows
 from restate_node.sim.hosts import Death, Incarnation
 from restate_node.sim.sorted_map import SortedMap
 from restate_node.sim.store import SimStore, StoreImage
@@ -182,6 +185,29 @@ class SimMedium:
         stores = sum(image.size_bytes for image in self.stores.values())
         return stores + sum(map(len, self.files.values()))
 
+    # ------------------------------------------------------------ checkpoints
+
+    def add_checkpoint(self, path: str, image: StoreImage) -> None:
+        """Write a store's rows as one file in the directory `path`."""
+        path = normal(path)
+        if any(_is_below(name, path) for name in (*self.files, *self.stores)):
+            raise StoreError(f"checkpoint: something is at {path}; remove it first")
+        content = encode_rows(image)
+        self.check_space(path, len(content))
+        self.files[f"{path}/{CHECKPOINT_FILE}"] = content
+        self.trace(f"checkpoint {path}: {len(content)} bytes")
+
+    def image_at(self, path: str, options: StoreOptions) -> StoreImage:
+        """The store there: known, or from a checkpoint that was moved there, or new."""
+        image = self.stores.get(path)
+        if image is None:
+            image = StoreImage(options.write_ahead_log)
+            content = self.files.pop(f"{path}/{CHECKPOINT_FILE}", None)
+            if content is not None:
+                decode_rows(path, content, image)
+            self.stores[path] = image
+        return image
+
     # ------------------------------------------------------------ for stores
 
     def timing(self, factor: float = 1.0) -> SimTiming:
@@ -241,9 +267,7 @@ class SimDisk:
     def open_store(self, path: str, options: StoreOptions) -> SimStore:
         self._check_alive()
         path = normal(path)
-        image = self._medium.stores.get(path)
-        if image is None:
-            image = self._medium.stores[path] = StoreImage(options.write_ahead_log)
+        image = self._medium.image_at(path, options)
         if image.owner is not None:
             raise StoreLocked(f"{path}: open in {image.owner}; close it first")
         image.owner = self._incarnation
@@ -285,6 +309,43 @@ class SimDisk:
             del stores[name]
         for name in [name for name in files if _is_below(name, path)]:
             del files[name]
+
+    def list_files(self, path: str) -> list[FileEntry]:
+        self._check_alive()
+        path = normal(path)
+        files = self._medium.files
+        names = sorted(name for name in files if name.rpartition("/")[0] == path)
+        return [FileEntry(name.rpartition("/")[2], len(files[name])) for name in names]
+
+    def rename(self, source: str, target: str) -> None:
+        self._check_alive()
+        source, target = normal(source), normal(target)
+        if self.exists(target):
+            raise StoreError(f"rename {source}: something is at {target}; remove it first")
+        if not self.exists(source):
+            raise StoreError(f"rename {source}: it is not there")
+        stores, files = self._medium.stores, self._medium.files
+        for name in [name for name in stores if _is_below(name, source)]:
+            assert stores[name].owner is None, f"{name} is open: close it before it is moved"
+            stores[target + name[len(source) :]] = stores.pop(name)
+        for name in [name for name in files if _is_below(name, source)]:
+            files[target + name[len(source) :]] = files.pop(name)
+        self._medium.trace(f"rename {source} to {target}")
+
+    async def read_chunks(self, path: str) -> AsyncGenerator[bytes]:
+        content = self.read_file(path)
+        if content is None:
+            raise StoreError(f"{path}: there is no such file")
+        for start in range(0, len(content), FILE_CHUNK_BYTES_MAX):
+            await asyncio.sleep(self._medium.sync_seconds())
+            self._check_alive()
+            yield content[start : start + FILE_CHUNK_BYTES_MAX]
+
+    async def write_chunks(self, path: str, chunks: AsyncIterator[bytes]) -> None:
+        normal(path)
+        content = b"".join([chunk async for chunk in chunks])
+        await asyncio.sleep(self._medium.sync_seconds())
+        self.write_file(path, content)
 
     def _check_alive(self) -> None:
         if not self._incarnation.alive:

@@ -301,6 +301,11 @@ class SimStore:
         self._check_writable()
         await asyncio.sleep(self._medium.timing(10).seconds())
 
+    async def checkpoint(self, path: str) -> None:
+        await self.flush()
+        self._check_writable()
+        self._medium.add_checkpoint(path, self._image)
+
     async def close(self) -> None:
         if self._closed:
             return

@@ -15,19 +15,26 @@ ValueError; a symbolic link inside is the operator's choice and followed.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from restate_node.runtime.ports import StoreLocked, StoreOptions
+from restate_node.runtime.ports import (
+    FILE_CHUNK_BYTES_MAX,
+    FileEntry,
+    StoreError,
+    StoreLocked,
+    StoreOptions,
+)
 from restate_node.runtime.real.rocksdb import RocksStore, store_error
 from restate_node.runtime.real.rocksdb_options import StoreMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator
 
 __all__ = ["RealDisk"]
 
@@ -65,7 +72,7 @@ class RealDisk:
         place = self._place(path)
         with _mapped_errors(f"open store {path}"):
             self._make_directory(place)
-        return RocksStore(place, options, self._memory)
+        return RocksStore(place, options, self._memory, self._place)
 
     def exists(self, path: str) -> bool:
         """Whether a file or directory is there."""
@@ -102,6 +109,57 @@ class RealDisk:
                 return
             _sync_directory(place.parent)
 
+    def list_files(self, path: str) -> list[FileEntry]:
+        """The files directly in a directory, by name. Raises StoreError."""
+        place = self._place(path)
+        with _mapped_errors(f"list {path}"):
+            if not place.is_dir():
+                return []
+            files = sorted(file for file in place.iterdir() if file.is_file())
+            return [FileEntry(file.name, file.stat().st_size) for file in files]
+
+    def rename(self, source: str, target: str) -> None:
+        """Move a file or directory atomically and durably. Raises StoreError."""
+        old, new = self._place(source), self._place(target)
+        if new.exists():
+            raise StoreError(f"rename {source}: something is at {target}: remove it first")
+        with _mapped_errors(f"rename {source} to {target}"):
+            self._make_directory(new.parent)
+            old.rename(new)
+            _sync_directory(new.parent)
+            _sync_directory(old.parent)
+
+    async def read_chunks(self, path: str) -> AsyncGenerator[bytes]:
+        """A file in pieces, read on threads. Raises StoreError."""
+        place = self._place(path)
+        with _mapped_errors(f"read {path}"):
+            file = await asyncio.to_thread(place.open, "rb")
+        try:
+            while chunk := await _read_chunk(file, path):
+                yield chunk
+        finally:
+            file.close()
+
+    async def write_chunks(self, path: str, chunks: AsyncIterator[bytes]) -> None:
+        """Write beside, sync, rename; on threads. Raises StoreError, StoreFull."""
+        place = self._place(path)
+        beside = place.with_name(f".{place.name}.new")
+        with _mapped_errors(f"write {path}"):
+            self._make_directory(place.parent)
+            file = beside.open("wb")
+        try:
+            with file:
+                async for chunk in chunks:
+                    with _mapped_errors(f"write {path}"):
+                        await asyncio.to_thread(file.write, chunk)
+                with _mapped_errors(f"sync {path}"):
+                    await asyncio.to_thread(_sync_file, file)
+            with _mapped_errors(f"write {path}"):
+                beside.replace(place)
+                _sync_directory(place.parent)
+        finally:
+            beside.unlink(missing_ok=True)
+
     def _place(self, path: str) -> Path:
         relative = PurePosixPath(path)
         if relative.is_absolute() or ".." in relative.parts or not relative.parts:
@@ -116,11 +174,20 @@ class RealDisk:
             _sync_directory(place.parent)
 
 
+async def _read_chunk(file: BinaryIO, path: str) -> bytes:
+    with _mapped_errors(f"read {path}"):
+        return await asyncio.to_thread(file.read, FILE_CHUNK_BYTES_MAX)
+
+
 def _write_durably(place: Path, content: bytes) -> None:
     with place.open("wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        _sync_file(file)
+
+
+def _sync_file(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_directory(directory: Path) -> None:

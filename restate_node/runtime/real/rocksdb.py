@@ -36,9 +36,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
-from rocksdict import ColumnFamily, Rdict, RdictIter, ReadOptions
+from rocksdict import Checkpoint, ColumnFamily, Rdict, RdictIter, ReadOptions
 from rocksdict import WriteBatch as RawBatch
 
 from restate_node.runtime.ports import (
@@ -130,11 +130,21 @@ class _BoundedIterator:
 class RocksStore:
     """One open RocksDB database. Use it on one event loop."""
 
-    def __init__(self, path: PurePath, options: StoreOptions, memory: StoreMemory) -> None:
-        """Open or create; blocks for a few fsyncs. Raises StoreError, StoreLocked."""
+    def __init__(
+        self,
+        path: PurePath,
+        options: StoreOptions,
+        memory: StoreMemory,
+        place_of: Callable[[str], Path] = Path,
+    ) -> None:
+        """Open or create; blocks for a few fsyncs. Raises StoreError, StoreLocked.
+
+        `place_of` says where a path of the port is.
+        """
         assert 0 < len(options.families) <= FAMILIES_MAX, options.families
         assert len(set(options.families)) == len(options.families), options.families
         self._path = path
+        self._place_of = place_of
         self._write_options = write_options(options)
         self._database: Rdict | None = None
         self._families: dict[str, _Family] = {}
@@ -218,6 +228,16 @@ class RocksStore:
         """Merge all files of all families. Cancellation leaves it running."""
         await self._in_thread(self._compact_families)
 
+    async def checkpoint(self, path: str) -> None:
+        """Copy the store, by links, into a directory that does not exist. Cancellation leaves it
+        running.
+
+        The memory is flushed first: making the checkpoint holds the interpreter, flushing does not.
+        """
+        directory = self._place_of(path)
+        await self._in_thread(self._flush_families)
+        await self._in_thread(lambda: self._make_checkpoint(directory))
+
     async def close(self) -> None:
         """Sync what has a log, release files and lock. Idempotent; goes on when cancelled."""
         if self._closing is None:
@@ -262,6 +282,13 @@ class RocksStore:
                 rows.compact_range(None, None)
         except Exception as error:
             raise self._error(error, "compact") from error
+
+    def _make_checkpoint(self, directory: Path) -> None:
+        try:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            Checkpoint(self._opened()).create_checkpoint(str(directory))
+        except Exception as error:
+            raise self._error(error, "checkpoint") from error
 
     def _close_database(self) -> None:
         database, self._database = self._database, None

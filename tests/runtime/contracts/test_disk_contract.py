@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
+
+from restate_node.runtime.ports import Disk, FileEntry, StoreError
 
 from .conftest import Machine
 
@@ -40,3 +44,51 @@ async def test_locking_twice_in_one_process_is_fine(machine: Machine) -> None:
     """Goal: a lock is idempotent for its holder. Method: take it twice."""
     machine.disk.lock()
     machine.disk.lock()
+
+
+async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def content(disk: Disk, path: str) -> bytes:
+    return b"".join([chunk async for chunk in disk.read_chunks(path)])
+
+
+async def test_large_files_are_written_and_read_in_pieces(machine: Machine) -> None:
+    """Goal: streams keep every byte and their order. Method: more than a chunk, and nothing."""
+    whole = bytes(range(256)) * 8192
+    await machine.disk.write_chunks("d/large", pieces(whole[:1_000_000], whole[1_000_000:]))
+    await machine.disk.write_chunks("d/empty", pieces())
+    assert await content(machine.disk, "d/large") == whole
+    assert await content(machine.reopened(), "d/empty") == b""
+    with pytest.raises(StoreError):
+        await content(machine.disk, "d/none")
+
+
+async def test_a_file_whose_source_fails_does_not_appear(machine: Machine) -> None:
+    """Goal: whole or not at all. Method: a source that breaks after its first piece."""
+
+    async def breaking() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise RuntimeError("the source broke")
+
+    with pytest.raises(RuntimeError):
+        await machine.disk.write_chunks("d/file", breaking())
+    assert not machine.disk.exists("d/file")
+    assert machine.disk.list_files("d") == []
+
+
+async def test_directories_are_listed_and_renamed(machine: Machine) -> None:
+    """Goal: names, sizes, and a move of all below. Method: three files, one deeper; move them."""
+    machine.disk.write_file("a/two", b"22")
+    machine.disk.write_file("a/one", b"1")
+    machine.disk.write_file("a/b/three", b"333")
+    assert machine.disk.list_files("a") == [FileEntry("one", 1), FileEntry("two", 2)]
+    assert machine.disk.list_files("none") == []
+    machine.disk.rename("a", "deep/er")
+    assert machine.disk.list_files("a") == []
+    assert machine.disk.read_file("deep/er/b/three") == b"333"
+    machine.disk.write_file("a/new", b"")
+    with pytest.raises(StoreError):
+        machine.disk.rename("a", "deep/er")

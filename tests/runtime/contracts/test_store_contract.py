@@ -140,3 +140,27 @@ async def test_a_closed_store_refuses(machine: Machine, options: StoreOptions) -
     await store.close()
     with pytest.raises(StoreError):
         store.write(batch)
+
+
+async def test_a_checkpoint_is_a_store_of_that_moment(
+    machine: Machine, options: StoreOptions
+) -> None:
+    """Goal: rows of the moment, all of them, and none written later. Method: checkpoint, write on,
+    move the copy, open it beside the original.
+    """
+    store = machine.disk.open_store("store", options)
+    fill(store, "data", {b"a": b"1"})
+    fill(store, "metadata", {b"a": b"2"})
+    await store.checkpoint("copies/0/first")
+    fill(store, "data", {b"a": b"later", b"b": b"later"})
+    with pytest.raises(StoreError):
+        await store.checkpoint("copies/0/first")
+    assert machine.disk.list_files("copies/0/first")
+    machine.disk.rename("copies/0/first", "moved")
+    copy = machine.disk.open_store("moved", options)
+    assert copy.scan("data", b"", b"\xff", rows_max=9) == [(b"a", b"1")]
+    assert copy.get("metadata", b"a") == b"2"
+    fill(copy, "data", {b"c": b"3"})
+    assert store.get("data", b"c") is None
+    await copy.close()
+    await store.close()
