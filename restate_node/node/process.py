@@ -22,11 +22,14 @@ from typing import Any, Final
 
 import structlog
 
+from restate_node.cluster.metadata_cache import ForeignCluster
+from restate_node.node.boot import BootError
 from restate_node.node.edges import admin_api, grpc_methods, node_ctl, pages
 from restate_node.node.marker import MarkerError
 from restate_node.node.node import Node
 from restate_node.node.node_ctl import AddressKind, NamedAddress
 from restate_node.node.ports import Ports
+from restate_node.roles.log_server.start import CannotStart
 from restate_node.runtime.ports import StoreError
 from restate_node.runtime.real.clock import RealClock
 from restate_node.runtime.real.control_plane import SOCKET_PATH_BYTES_MAX, ControlPlane
@@ -45,6 +48,10 @@ logger = structlog.get_logger(__name__)
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
+EXPECTED: Final = (BootError, CannotStart, ForeignCluster, StoreError, AddressUnusable)
+"""Ends that operators can do something about: their text says what, and a stack adds nothing."""
+TARGET: Final = "restate_core::task_center"
+"""Restate's name for who says it: its operators search their logs for this line."""
 
 
 class StartError(Exception):
@@ -152,8 +159,11 @@ def _exit_code(cause: ShutdownCause) -> int:
     if cause.error is None:
         logger.info("stopped", reason=cause.reason)
         return EXIT_OK
-    logger.error(f"Shutting down: {cause.reason}")
-    print(f"restate-node: {cause.error}", file=sys.stderr)
+    expected = isinstance(cause.error, EXPECTED)
+    line = f"{TARGET}: Shutting down: task {cause.task} failed with: {cause.error!s}"
+    logger.error(line, exc_info=None if expected else cause.error)
+    shown = cause.error if expected else cause.reason
+    print(f"restate-node: {shown}", file=sys.stderr)
     return EXIT_FAILED
 
 

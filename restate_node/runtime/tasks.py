@@ -74,6 +74,8 @@ class ShutdownCause:
 
     reason: str
     error: BaseException | None = None
+    task: int = 0
+    """Which task failed, counted from 1 in the order of their start; 0 for none."""
 
 
 class TaskCenter:
@@ -82,6 +84,8 @@ class TaskCenter:
     def __init__(self, *, tasks_max: int = 20_000) -> None:
         self._tasks: dict[asyncio.Task[Any], TaskKind] = {}
         self._tasks_max = tasks_max
+        self._started = 0
+        self._numbers: dict[asyncio.Task[Any], int] = {}
         self._cause: asyncio.Future[ShutdownCause] | None = None
         self._early_cause: ShutdownCause | None = None
         self._stopping_stage = BEFORE_ALL_STAGES
@@ -99,6 +103,8 @@ class TaskCenter:
         """Start an activity. Refused (cancelled at once) when its stage is stopping already."""
         task = asyncio.get_running_loop().create_task(activity, name=name)
         self._tasks[task] = kind
+        self._started += 1
+        self._numbers[task] = self._started
         task.add_done_callback(self._finished)
         if kind.stage <= self._stopping_stage:
             task.cancel()
@@ -107,11 +113,13 @@ class TaskCenter:
             logger.warning("too many tasks; refused", task=name, tasks_max=self._tasks_max)
         return task
 
-    def request_shutdown(self, reason: str, error: BaseException | None = None) -> None:
+    def request_shutdown(
+        self, reason: str, error: BaseException | None = None, task: int = 0
+    ) -> None:
         """Ask the node to stop; the first cause counts."""
         if self._early_cause is not None:
             return
-        self._early_cause = ShutdownCause(reason, error)
+        self._early_cause = ShutdownCause(reason, error, task)
         if self._cause is not None and not self._cause.done():
             self._cause.set_result(self._early_cause)
 
@@ -140,12 +148,12 @@ class TaskCenter:
             await _cancel_and_wait(tasks, max(STAGE_SECONDS_MIN, deadline - loop.time()))
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
-        kind = self._tasks.pop(task)
+        kind, number = self._tasks.pop(task), self._numbers.pop(task)
         if task.cancelled() or (error := task.exception()) is None:
             return
         if kind.on_failure is OnFailure.SHUT_DOWN:
             what = f"{type(error).__name__}: {error}"
-            self.request_shutdown(f"task {task.get_name()} failed with {what}", error)
+            self.request_shutdown(f"task {task.get_name()} failed with {what}", error, number)
         else:
             logger.warning("task failed", task=task.get_name(), error=str(error), exc_info=error)
 
