@@ -40,6 +40,7 @@ WRITE_BUFFERS_MAX = 4
 WAL_BUFFERS_MAX = 4
 """A log file lives as long as its least flushed family; above this, RocksDB flushes that one."""
 OPEN_FILES_MAX = 128
+LOG_FILES_BEFORE_COMPACTION = 12
 MANIFEST_PREALLOCATION_BYTES = 64 * 1024
 INFO_LOG_FILES_MAX = 2
 INFO_LOG_BYTES_MAX = 1024 * 1024
@@ -51,7 +52,7 @@ class StoreMemory:
     """What all stores of a process share."""
 
     block_cache_bytes_max: int = 8 * 1024 * 1024
-    write_buffers_bytes_max: int = 32 * 1024 * 1024
+    write_buffers_bytes_max: int = 64 * 1024 * 1024
     """Above it stores flush early; they never wait for each other."""
     block_cache: Cache = field(init=False)
     write_buffers: WriteBufferManager = field(init=False)
@@ -74,6 +75,7 @@ def rocksdb_options(options: StoreOptions, memory: StoreMemory) -> Options:
     _be_quiet(tuned)
     if options.write_ahead_log:
         tuned.set_compression_type(DBCompressionType.none())
+        _compact_seldom(tuned)
         # A half-written last record is what a crash leaves. Damage before it is loss of
         # acknowledged data: refuse to open, where RocksDB's default would drop everything behind
         # the damage without a word.
@@ -119,6 +121,15 @@ def _bound_files(tuned: Options, options: StoreOptions) -> None:
     tuned.set_level_compaction_dynamic_level_bytes(True)
     # Written back little by little, so that no fsync of ours waits behind a whole table.
     tuned.set_bytes_per_sync(1024 * 1024)
+
+
+def _compact_seldom(tuned: Options) -> None:
+    """What is appended is mostly trimmed before it would be worth sorting: merging it at once would
+    write everything twice, on the disk that appends are waiting for.
+    """
+    tuned.set_level_zero_file_num_compaction_trigger(LOG_FILES_BEFORE_COMPACTION)
+    tuned.set_level_zero_slowdown_writes_trigger(LOG_FILES_BEFORE_COMPACTION * 3)
+    tuned.set_level_zero_stop_writes_trigger(LOG_FILES_BEFORE_COMPACTION * 4)
 
 
 def _be_quiet(tuned: Options) -> None:
