@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -43,11 +44,17 @@ from restate_node.runtime.real.loop import LoopStall, LoopWatchdog
 from restate_node.runtime.tasks import ShutdownCause, TaskKind
 from restate_node.types.nodes import Role
 from restate_node.types.options import NodeOptions
+from restate_node.types.processor_messages import ProcessorStatus, ReplayStatus, RunMode
 
 logger = structlog.get_logger(__name__)
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
+LOOK_S: Final = 0.25
+LOOKS_MAX: Final = 240
+"""One minute: who takes longer to catch up is told by other lines."""
+STALL_FRAMES_MAX: Final = 4
+FRAME: Final = re.compile(r'File "(?:.*/)?([^/"]+)", line (\d+), in (\S+)')
 EXPECTED: Final = (BootError, CannotStart, ForeignCluster, StoreError, AddressUnusable)
 """Ends that operators can do something about: their text says what, and a stack adds nothing."""
 TARGET: Final = "restate_core::task_center"
@@ -153,6 +160,23 @@ async def _announce(node: Node, addresses: dict[str, ListenAddress]) -> None:
         roles=" | ".join(sorted(role.value for role in node.options.roles)),
         **shown,
     )
+    statuses = await _caught_up(node)
+    led = sum(status.effective_mode is RunMode.LEADER for status in statuses)
+    if statuses:
+        logger.info("serving", partitions=len(statuses), led=led, **shown)
+
+
+async def _caught_up(node: Node) -> Sequence[ProcessorStatus]:
+    """Statuses once every partition placed here is active; none when that takes unusually long.
+
+    What happens after a start is many lines; the one behind them tells people the addresses again.
+    """
+    for _ in range(LOOKS_MAX if node.worker is not None else 0):
+        statuses = node.worker.statuses() if node.worker is not None else []
+        if statuses and all(status.replay_status is ReplayStatus.ACTIVE for status in statuses):
+            return statuses
+        await asyncio.sleep(LOOK_S)
+    return []
 
 
 def _exit_code(cause: ShutdownCause) -> int:
@@ -193,5 +217,7 @@ def _socket_path(options: NodeOptions, short_directory: str) -> Path:
 
 
 def _report_stall(stall: LoopStall) -> None:
-    where = {"stack": stall.stack} if stall.stack else {}
+    """One line; of the stack the innermost calls, the last one first."""
+    calls = [f"{file}:{line} {name}" for file, line, name in FRAME.findall(stall.stack)]
+    where = {"where": " < ".join(calls[: -STALL_FRAMES_MAX - 1 : -1])} if calls else {}
     logger.warning("event loop was blocked", late_ms=round(stall.late_ms), **where)
