@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_ty
 import typer
 
 from restate_node.ctl import settings as settings_module
-from restate_node.ctl.errors import ReaderLeft, one_line
+from restate_node.ctl.errors import CtlError, ReaderLeft, one_line
 from restate_node.ctl.groups import prefix_group
 from restate_node.ctl.render import Block, Report, render, render_json
 from restate_node.ctl.settings import TIMEOUT_MS_MAX, GivenOptions, Settings, given_options
@@ -96,8 +96,13 @@ class Session:
         """Print in the middle of a command; with --json on stderr, for stdout has one document."""
         emit(render(blocks), to_stderr=self.settings.json)
 
+    def require(self, question: str) -> None:
+        """Go on only after a yes; CtlError after anything else."""
+        if not self.confirm(question):
+            raise CtlError("aborted: nothing was changed")
+
     def confirm(self, question: str) -> bool:
-        """Ask on the terminal, or take --yes for the answer; no input means no."""
+        """Ask on the terminal, or take --yes for the answer; CtlError if nobody answers."""
         prompt = f"? {question} (y/n) › "
         if self.settings.yes:
             emit(f"{prompt}yes (--yes)\n", to_stderr=self.settings.json)
@@ -106,6 +111,8 @@ class Session:
         answer = sys.stdin.readline()
         if not answer.endswith("\n"):
             emit("\n", to_stderr=self.settings.json)
+        if not answer:
+            raise CtlError("aborted: nobody answers; use --yes to confirm. Nothing was changed")
         return answer.strip().lower() in ("y", "yes")
 
 

@@ -325,6 +325,21 @@ class CallsFailed(CtlError):
         super().__init__(failures_text("no node could answer", failures))
         self.failures = tuple(failures)
 
+    def last_is(self, status: str) -> bool:
+        """The last node that was asked said this."""
+        return bool(self.failures) and self.failures[-1].status == status
+
+    @property
+    def is_unknown_method(self) -> bool:
+        """Every node that answered does not know the call."""
+        answered = {f.status for f in self.failures if not f.unreachable}
+        return answered == {"UNIMPLEMENTED"}
+
+    @property
+    def may_have_acted(self) -> bool:
+        """Some node may have done it before it fell silent."""
+        return any(failure.unreachable for failure in self.failures)
+
 
 def decoded(answer: Answer, blob: bytes, decode: Callable[[bytes], Metadata]) -> Metadata:
     """The object; CtlError if the node sent something else."""

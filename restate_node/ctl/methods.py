@@ -14,6 +14,7 @@ from restate_node.wire.pb import (
     metadata_proxy_svc_pb2,
     metadata_server_svc_pb2,
     node_ctl_svc_pb2,
+    operator_pb2,
 )
 
 Request = TypeVar("Request", bound=Message)
@@ -31,6 +32,9 @@ class Method(Generic[Request, Response]):
 
 _NODE = "/restate.node_ctl_svc.NodeCtlSvc"
 _CLUSTER = "/restate.cluster_ctrl.ClusterCtrlSvc"
+_STORE = "/restate.metadata_proxy_svc.MetadataProxySvc"
+_METADATA = "/restate.metadata_server_svc.MetadataServerSvc"
+_OPERATOR = "/restate_node.operator.OperatorSvc"
 
 GET_IDENT = Method(f"{_NODE}/GetIdent", Empty, node_ctl_svc_pb2.IdentResponse)
 GET_METADATA = Method(
@@ -64,12 +68,12 @@ FIND_TAIL = Method(
     cluster_ctrl_pb2.FindTailResponse,
 )
 GET_KEY = Method(
-    "/restate.metadata_proxy_svc.MetadataProxySvc/Get",
+    f"{_STORE}/Get",
     metadata_proxy_svc_pb2.GetRequest,
     metadata_proxy_svc_pb2.GetResponse,
 )
 METADATA_SERVER_STATUS = Method(
-    "/restate.metadata_server_svc.MetadataServerSvc/Status",
+    f"{_METADATA}/Status",
     Empty,
     metadata_server_svc_pb2.StatusResponse,
 )
@@ -82,4 +86,62 @@ GET_DIGEST = Method(
     "/restate.log_server.LogServerSvc/GetDigest",
     log_server_pb2.GetDigestRequest,
     log_server_pb2.GetDigestResponse,
+)
+
+# ---------------------------------------------------------------- changes
+
+TRIGGER_COMPACTION = Method(
+    f"{_NODE}/TriggerCompaction",
+    node_ctl_svc_pb2.TriggerCompactionRequest,
+    node_ctl_svc_pb2.TriggerCompactionResponse,
+)
+SET_CLUSTER_CONFIGURATION = Method(
+    f"{_CLUSTER}/SetClusterConfiguration",
+    cluster_ctrl_pb2.SetClusterConfigurationRequest,
+    cluster_ctrl_pb2.SetClusterConfigurationResponse,
+)
+TRIM_LOG = Method(f"{_CLUSTER}/TrimLog", cluster_ctrl_pb2.TrimLogRequest, Empty)
+SEAL_CHAIN = Method(
+    f"{_CLUSTER}/SealChain", cluster_ctrl_pb2.SealChainRequest, cluster_ctrl_pb2.SealChainResponse
+)
+SEAL_AND_EXTEND_CHAIN = Method(
+    f"{_CLUSTER}/SealAndExtendChain",
+    cluster_ctrl_pb2.SealAndExtendChainRequest,
+    cluster_ctrl_pb2.SealAndExtendChainResponse,
+)
+SYNC_EPOCH_METADATA = Method(
+    f"{_CLUSTER}/SyncEpochMetadata",
+    cluster_ctrl_pb2.SyncEpochMetadataRequest,
+    cluster_ctrl_pb2.SyncEpochMetadataResponse,
+)
+PUT_KEY = Method(f"{_STORE}/Put", metadata_proxy_svc_pb2.PutRequest, Empty)
+ADD_METADATA_SERVER = Method(f"{_METADATA}/AddNode", Empty, Empty)
+REMOVE_METADATA_SERVER = Method(
+    f"{_METADATA}/RemoveNode", metadata_server_svc_pb2.RemoveNodeRequest, Empty
+)
+
+# ---------------------------------------------------------------- beyond Restate's interface
+
+PLAN_CONFIGURATION = Method(
+    f"{_OPERATOR}/PlanConfiguration",
+    operator_pb2.PlanConfigurationRequest,
+    operator_pb2.PlanConfigurationResponse,
+)
+SET_CONFIGURATION = Method(
+    f"{_OPERATOR}/SetConfiguration",
+    operator_pb2.SetConfigurationRequest,
+    operator_pb2.SetConfigurationResponse,
+)
+PLAN_STORAGE_STATES = Method(
+    f"{_OPERATOR}/PlanStorageStates",
+    operator_pb2.PlanStorageStatesRequest,
+    operator_pb2.PlanStorageStatesResponse,
+)
+PLAN_WORKER_STATES = Method(
+    f"{_OPERATOR}/PlanWorkerStates",
+    operator_pb2.PlanWorkerStatesRequest,
+    operator_pb2.PlanWorkerStatesResponse,
+)
+GET_EVENTS = Method(
+    f"{_OPERATOR}/GetEvents", operator_pb2.GetEventsRequest, operator_pb2.GetEventsResponse
 )

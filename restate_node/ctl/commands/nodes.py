@@ -12,10 +12,19 @@ from restate_node.ctl.command import Session, command, noun
 from restate_node.ctl.connection import Answer
 from restate_node.ctl.errors import CtlError, NotProvisioned
 from restate_node.ctl.methods import GET_IDENT
+from restate_node.ctl.node_lists import parse_nodes
+from restate_node.ctl.node_states import (
+    FORCE_HELP,
+    remove_nodes,
+    set_storage_states,
+    set_worker_states,
+    state_line,
+    states_report,
+)
 from restate_node.ctl.render import Cell, CellLike, Json, Report, Style, Table
 from restate_node.ctl.times import rough
 from restate_node.types.ids import PlainNodeId, plain_text
-from restate_node.types.nodes import Node, NodesConfiguration, Role, StorageState
+from restate_node.types.nodes import Node, NodesConfiguration, Role, StorageState, WorkerState
 from restate_node.wire.pb.common_pb2 import (
     AdminStatus,
     LogServerStatus,
@@ -72,6 +81,85 @@ async def list_nodes(
     if not extra:
         return list_report(configuration, None)
     return list_report(configuration, await ask_idents(session, configuration.members()))
+
+
+@command(app, "set-storage-state")
+async def set_storage_state(
+    session: Session,
+    nodes: Annotated[
+        list[str],
+        typer.Option("--nodes", "--node", metavar="NODES", help="Log servers: 1, N1 or N1,N2."),
+    ],
+    storage_state: Annotated[
+        StorageState, typer.Option("--storage-state", help="The state to set.")
+    ],
+    force: Annotated[bool, typer.Option("--force", help=FORCE_HELP)] = False,
+) -> Report:
+    """Set the storage state of log servers. Dangerous: it decides where records may be.
+
+    Without --force only provisioning to disabled, and read-only to read-write and back; and only if
+    new segments still find enough log servers and no record loses its last copy.
+
+    \b
+    Example:
+      restatectl nodes set-storage-state --node N3 --storage-state read-only
+
+    \b
+    JSON:
+      {"nodes": [{"node", "before", "after"}], "warnings": […]}
+    """
+    changed = await set_storage_states(session, parse_nodes(nodes), storage_state, force=force)
+    return states_report(changed, [state_line(c, "storage-state") for c in changed])
+
+
+@command(app, "set-worker-state")
+async def set_worker_state(
+    session: Session,
+    nodes: Annotated[
+        list[str],
+        typer.Option("--nodes", "--node", metavar="NODES", help="Workers: 1, N1 or N1,N2."),
+    ],
+    worker_state: Annotated[WorkerState, typer.Option("--worker-state", help="The state to set.")],
+    force: Annotated[bool, typer.Option("--force", help=FORCE_HELP)] = False,
+) -> Report:
+    """Set the state of workers; partitions leave a worker that drains.
+
+    \b
+    Example:
+      restatectl nodes set-worker-state --node N3 --worker-state draining
+
+    \b
+    JSON:
+      {"nodes": [{"node", "before", "after"}], "warnings": […]}
+    """
+    changed = await set_worker_states(session, parse_nodes(nodes), worker_state, force=force)
+    return states_report(changed, [state_line(c, "worker-state") for c in changed])
+
+
+@command(app, "remove")
+async def remove(
+    session: Session,
+    nodes: Annotated[
+        list[str],
+        typer.Option("--nodes", "--node", metavar="NODES", help="Members: 1, N1 or N1,N2."),
+    ],
+) -> Report:
+    """Remove members for ever. Refused while anything needs them.
+
+    First: `nodes set-worker-state --worker-state draining`, `metadata-server remove-node`, `nodes
+    set-storage-state --storage-state read-only`, and logs that have moved and are trimmed.
+
+    \b
+    Example:
+      restatectl nodes remove --nodes N4,N5
+
+    \b
+    JSON:
+      {"removed": ["N4"]}
+    """
+    removed = await remove_nodes(session, parse_nodes(nodes))
+    names = [plain_text(node) for node in removed]
+    return Report({"removed": names}, tuple(f"{name} has been removed" for name in names))
 
 
 async def ask_idents(session: Session, nodes: Sequence[Node]) -> Idents:

@@ -24,6 +24,8 @@ from restate_node.ctl.loglet_rows import (
     runs_of,
 )
 from restate_node.ctl.methods import GET_DIGEST, GET_LOGLET_INFO
+from restate_node.ctl.node_lists import parse_nodes
+from restate_node.ctl.node_states import FORCE_HELP, set_storage_states, states_report
 from restate_node.ctl.render import Cell, CellLike, Json, Report, Style, Table
 from restate_node.types.ids import PlainNodeId, parse_loglet_id, plain_text
 from restate_node.types.logs import Logs, ReplicatedSegment
@@ -58,6 +60,33 @@ async def list_servers(session: Session) -> Report:
     """
     configuration = await session.cluster.nodes_configuration()
     return servers_report(configuration, await session.cluster.logs())
+
+
+@command(app, "set-storage-state")
+async def set_storage_state(
+    session: Session,
+    node: Annotated[
+        list[str],
+        typer.Option("--node", "--nodes", metavar="NODES", help="Log servers: 1, N1 or N1,N2."),
+    ],
+    storage_state: Annotated[
+        StorageState, typer.Option("--storage-state", help="The state to set.")
+    ],
+    force: Annotated[bool, typer.Option("--force", help=FORCE_HELP)] = False,
+) -> Report:
+    """Set the storage state of log servers; the same as `nodes set-storage-state`.
+
+    \b
+    Example:
+      restatectl replicated-loglet set-storage-state --node 1 --storage-state read-only
+
+    \b
+    JSON:
+      {"nodes": [{"node", "before", "after"}], "warnings": […]}
+    """
+    changed = await set_storage_states(session, parse_nodes(node), storage_state, force=force)
+    lines = [f"Node {c.node} storage-state updated from {c.before} to {c.after}" for c in changed]
+    return states_report(changed, lines)
 
 
 @command(app, "info")
