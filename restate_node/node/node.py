@@ -33,6 +33,7 @@ from restate_node.protocol.sequencer import SequencerOptions
 from restate_node.roles.admin.cluster_ctrl import ClusterCtrl
 from restate_node.roles.admin.cluster_state import ClusterStateCollector
 from restate_node.roles.admin.controller import Controller
+from restate_node.roles.admin.snapshot_requests import SnapshotRequests
 from restate_node.roles.log_server.log_store import LogStore
 from restate_node.roles.log_server.service import LogServer
 from restate_node.roles.log_server.start import prepare
@@ -244,7 +245,13 @@ class Node:
         )
         assert self.bifrost is not None
         self.cluster_ctrl = ClusterCtrl(
-            self.cache, self.collector, self.controller, self.bifrost, self.client, self.ports.clock
+            self.cache,
+            self.collector,
+            self.controller,
+            self.bifrost,
+            self.client,
+            self.ports.clock,
+            SnapshotRequests(self.collector, self.fabric),
         )
         self.collector.start(self.tasks)
         self.controller.start(self.tasks)

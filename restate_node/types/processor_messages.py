@@ -2,7 +2,7 @@
 
 The controller polls every node for its processors (`GetNodeState`) and tells workers what to run
 (`ControlProcessors`). Whoever takes a request of a user sends it to the leader of the partition
-(`PatchState`).
+(`PatchState`), as an admin node does with an operator's wish for a snapshot (`CreateSnapshot`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import IntEnum
 
 import msgspec
 
-from restate_node.types.ids import GenerationalNodeId, LeaderEpoch, PartitionId
+from restate_node.types.ids import GenerationalNodeId, LeaderEpoch, LogId, PartitionId
 from restate_node.types.offsets import Lsn
 
 
@@ -113,3 +113,22 @@ class Proposed(_Message, frozen=True):
     """The record is in the log, at this LSN."""
 
     lsn: Lsn
+
+
+class CreateSnapshot(_Message, frozen=True):
+    """Publish a snapshot of a partition that reaches `at_least`. Idempotent: a stored one that is
+    as new is as good.
+
+    A node that does not lead the partition answers NOT_READY, one without a repository FORBIDDEN.
+    """
+
+    partition: PartitionId
+    at_least: Lsn | None = None
+
+
+class SnapshotCreated(_Message, frozen=True):
+    """A snapshot in the repository that holds all records up to `min_applied_lsn`."""
+
+    snapshot_id: str
+    log_id: LogId
+    min_applied_lsn: Lsn

@@ -94,6 +94,7 @@ METHODS: tuple[Method, ...] = (
     _row(70, processors.GetNodeState, processors.NodeState, Swimlane.GENERAL),
     _row(71, processors.ControlProcessors, processors.ControlAccepted, Swimlane.GENERAL),
     _row(72, processors.PatchState, processors.Proposed, Swimlane.INGRESS),
+    _row(73, processors.CreateSnapshot, processors.SnapshotCreated, Swimlane.GENERAL),
 )
 
 _BY_NUMBER = {method.number: method for method in METHODS}

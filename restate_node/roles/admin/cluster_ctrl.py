@@ -9,8 +9,7 @@ Operators' tools stop at FAILED_PRECONDITION, go to the next node after any othe
 a node up for the rest of the command after UNAVAILABLE. So a log that cannot be reached is
 INTERNAL here: the node itself is well.
 
-Snapshots and SQL belong to workers and are not part of this service yet; a request for a snapshot
-is answered truthfully.
+Snapshots are the business of workers: a request for one goes to the partition's leader.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ from restate_node.roles.admin.configuration_message import (
     read_replication,
 )
 from restate_node.roles.admin.controller import Controller, NotController
+from restate_node.roles.admin.snapshot_requests import SnapshotRequests
 from restate_node.runtime.ports import Clock
 from restate_node.types.cluster_configuration import ClusterConfiguration
 from restate_node.types.grpc_status import GrpcError, StatusCode
@@ -69,6 +69,7 @@ class ClusterCtrl:
         bifrost: Bifrost,
         store: UpdatableStore,
         clock: Clock,
+        snapshots: SnapshotRequests,
     ) -> None:
         self._metadata = metadata
         self._collector = collector
@@ -76,6 +77,7 @@ class ClusterCtrl:
         self._bifrost = bifrost
         self._store = store
         self._clock = clock
+        self._snapshots = snapshots
 
     # ------------------------------------------------------------ state and configuration
 
@@ -204,9 +206,16 @@ class ClusterCtrl:
             raise _invalid(f"Invalid partition id: {partition} is larger than {PARTITIONS_MAX}")
         if PartitionId(partition) not in self._metadata.partition_table.value.partitions:
             raise GrpcError(StatusCode.NOT_FOUND, f"partition {partition} does not exist")
-        raise GrpcError(
-            StatusCode.FAILED_PRECONDITION,
-            f"no snapshot of partition {partition}: this release has no snapshot repository",
+        at_least = Lsn(request.min_target_lsn) if request.HasField("min_target_lsn") else None
+        created = await self._snapshots.create(PartitionId(partition), at_least)
+        if request.trim_log:
+            log = created.log_id
+            with _log_errors(GrpcError(StatusCode.INTERNAL, f"unknown log '{log}'")):
+                await self._bifrost.trim(log, created.min_applied_lsn)
+        return messages.CreatePartitionSnapshotResponse(
+            snapshot_id=created.snapshot_id,
+            log_id=created.log_id,
+            min_applied_lsn=created.min_applied_lsn,
         )
 
     # ------------------------------------------------------------ inside

