@@ -15,7 +15,7 @@ Legal faults, and why:
 Not legal, hence impossible here: a put by halves, an upload seen before it is complete, a stale
 read, two winners of one conditional put. The services that are worth using promise these.
 
-Operators and broken disks do worse than services: `content`, `tamper` and `remove` are theirs.
+Operators and broken disks do worse than services: `tamper`, and changes of `objects`, are theirs.
 """
 
 from __future__ import annotations
@@ -83,10 +83,6 @@ class SimBucket:
     def mount(self, incarnation: Incarnation) -> SimObjects:
         """The port of one process."""
         return SimObjects(self, incarnation)
-
-    def keys(self) -> list[str]:
-        """Every key, in order."""
-        return sorted(self.objects)
 
     def tamper(self, key: str) -> None:
         """Change one byte in place, silently."""

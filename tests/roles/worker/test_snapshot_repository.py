@@ -1,0 +1,485 @@
+"""The snapshot repository over a simulated object store: promises under faults, rivals, crashes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from contextvars import Context
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from restate_node.roles.worker.snapshot_errors import (
+    ForeignSnapshot,
+    NoSnapshot,
+    SnapshotCorrupt,
+    SnapshotSourceChanged,
+    SnapshotTooOld,
+)
+from restate_node.roles.worker.snapshot_repository import (
+    ORPHAN_AGE_MS_MIN,
+    PublishedSnapshot,
+    RepositoryIdentity,
+    RepositoryPlace,
+    SnapshotRepository,
+)
+from restate_node.roles.worker.snapshot_transfer import SourceFile
+from restate_node.runtime.ports import ObjectStoreUnavailable
+from restate_node.runtime.tasks import TaskCenter
+from restate_node.sim.hosts import Incarnation, SimClock, current_incarnation
+from restate_node.sim.loop import SimLoop, simulate
+from restate_node.sim.objects import ObjectFaults, SimBucket
+from restate_node.types.ids import LogId, PartitionId
+from restate_node.types.offsets import Lsn
+from restate_node.types.partitions import KeyRange
+from restate_node.types.snapshots import parse_snapshot_path
+from restate_node.wire.snapshots import decode_latest, decode_metadata
+
+P0 = PartitionId(0)
+KEYS = KeyRange(0, 99)
+CLUSTER = RepositoryIdentity("production", 4711, "node-1")
+LATEST = "pre/fix/0/latest.json"
+
+
+@dataclass
+class Files:
+    """Both sides of a transfer: a source with these files, a target that collects them."""
+
+    contents: dict[str, bytes] = field(default_factory=dict)
+    claimed: dict[str, int] = field(default_factory=dict)
+    cleared: int = 0
+
+    def files(self) -> Sequence[SourceFile]:
+        return [
+            SourceFile(name, self.claimed.get(name, len(content)))
+            for name, content in self.contents.items()
+        ]
+
+    async def read(self, name: str) -> AsyncGenerator[bytes]:
+        for start in range(0, len(self.contents[name]), 1000):
+            yield self.contents[name][start : start + 1000]
+
+    async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+        self.contents[name] = b"".join([chunk async for chunk in chunks])
+
+    async def clear(self) -> None:
+        self.contents.clear()
+        self.cleared += 1
+
+
+class Bucket(SimBucket):
+    """One that can see to it that a process dies on the way of a request, there or back."""
+
+    mortal: tuple[Incarnation, int] | None = None
+
+    def seconds(self) -> float:
+        if self.mortal is not None and current_incarnation.get() is self.mortal[0]:
+            victim, left = self.mortal
+            self.mortal = (victim, left - 1)
+            if left == 0:
+                loop = asyncio.get_running_loop()
+                assert isinstance(loop, SimLoop)
+                loop.call_soon(loop.kill, victim, context=Context())
+        return super().seconds()
+
+
+class Nodes:
+    """One bucket; repositories of several nodes."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.bucket = Bucket(random.Random(seed))
+        self.tasks = TaskCenter()
+        self._seed = seed
+
+    def node(
+        self,
+        number: int = 1,
+        retained: int = 1,
+        identity: RepositoryIdentity = CLUSTER,
+        incarnation: Incarnation | None = None,
+    ) -> SnapshotRepository:
+        return SnapshotRepository(
+            self.bucket.mount(incarnation or Incarnation(f"node-{number}", 1)),
+            RepositoryPlace("pre/fix", retained),
+            identity,
+            clock=SimClock(asyncio.get_running_loop()),
+            rng=random.Random(f"{self._seed}/{number}"),
+            tasks=self.tasks,
+        )
+
+    async def settled(self) -> None:
+        """Wait until nothing happens in the background."""
+        await asyncio.sleep(60)
+        assert len(self.tasks) == 0
+
+    def check_latest(self) -> int:
+        """Invariant 1: latest.json is absent or names complete snapshots; the newest LSN or 0."""
+        if LATEST not in self.bucket.objects:
+            return 0
+        latest = decode_latest(self.bucket.objects[LATEST])
+        for known in latest.retained:
+            directory = f"pre/fix/0/{known.path}"
+            metadata = decode_metadata(self.bucket.objects[f"{directory}/metadata.json"])
+            sizes = {
+                f.name: len(self.bucket.objects[f"{directory}/{f.name}"]) for f in metadata.files
+            }
+            assert sizes == {f.name: f.size_bytes for f in metadata.files}
+        return latest.newest.min_applied_lsn
+
+
+def state(lsn: int, files: int = 3) -> Files:
+    """A directory that holds the state at an LSN."""
+    return Files({f"{n:06}.sst": b"%d/%d " % (lsn, n) * 700 * n for n in range(files)})
+
+
+async def publish(
+    repository: SnapshotRepository, lsn: int, source: Files | None = None
+) -> PublishedSnapshot:
+    return await repository.publish(
+        P0,
+        source or state(lsn),
+        min_applied_lsn=Lsn(lsn),
+        key_range=KEYS,
+        log_id=LogId(0),
+    )
+
+
+def simulated(seed: int, scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    simulate(seed, lambda loop: scenario())
+
+
+def test_what_is_published_can_be_downloaded() -> None:
+    """Goal: layout, status and content. How: publish, look at the keys, download elsewhere."""
+
+    async def scenario() -> None:
+        nodes = Nodes()
+        assert await nodes.node().status(P0) is None
+        published = await publish(nodes.node(), 7)
+        path = published.snapshot.path
+        assert parse_snapshot_path(path) == (7, published.snapshot.snapshot_id)
+        names = ("000000.sst", "000001.sst", "000002.sst", "metadata.json")
+        assert sorted(nodes.bucket.objects) == [
+            LATEST,
+            *(f"pre/fix/0/{path}/{name}" for name in names),
+        ]
+        assert published.is_new and published.uploaded_bytes == 4 * 700 * 3
+        assert await nodes.node(2).status(P0) == published.status
+        target = Files({"left.over": b"x"})
+        downloaded = await nodes.node(2).download(P0, target, at_least=Lsn(7))
+        assert target.contents == state(7).contents
+        assert downloaded.metadata.key_range == KEYS and downloaded.passed_over == ()
+        assert (await nodes.node(2).verify(P0))[0].problem is None
+
+    simulated(1, scenario)
+
+
+def test_retention() -> None:
+    """Goal: as many stay as wanted, files of others go, ARCHIVED is the oldest. How: five."""
+
+    async def scenario() -> None:
+        nodes = Nodes()
+        for lsn in (10, 20, 30, 40, 50):
+            published = await publish(nodes.node(retained=3), lsn)
+        await nodes.settled()
+        assert [kept.min_applied_lsn for kept in published.status.retained] == [50, 40, 30]
+        assert published.status.archived_lsn == 30
+        directories = {key.split("/")[3] for key in nodes.bucket.objects if key != LATEST}
+        assert directories == {kept.path for kept in published.status.retained}
+
+    simulated(1, scenario)
+
+
+@pytest.mark.parametrize("lsn", [7, 6])
+def test_superfluous_snapshots(lsn: int) -> None:
+    """Goal: an older or equal one changes nothing and costs no upload. How: publish after 7."""
+
+    async def scenario() -> None:
+        nodes = Nodes()
+        first = await publish(nodes.node(), 7)
+        before = dict(nodes.bucket.objects)
+        again = await publish(nodes.node(2), lsn)
+        assert (again.snapshot, again.is_new, again.uploaded_bytes) == (first.snapshot, False, 0)
+        assert nodes.bucket.objects == before
+
+    simulated(1, scenario)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_racing_publishers(seed: int) -> None:
+    """Goal: the newest wins, losers clean up, nothing tears. How: five at once, answers lost."""
+
+    async def scenario() -> None:
+        nodes = Nodes(seed)
+        nodes.bucket.faults = ObjectFaults(answer_lost_probability=0.05)
+        lsns = [20, 50, 40, 10, 30]
+        results = await asyncio.gather(
+            *(publish(nodes.node(n), lsn) for n, lsn in enumerate(lsns)), return_exceptions=True
+        )
+        failures = [r for r in results if isinstance(r, BaseException)]
+        assert all(isinstance(failure, ObjectStoreUnavailable) for failure in failures)
+        finished = [r for r in results if isinstance(r, PublishedSnapshot)]
+        newest = max((r.status.latest.min_applied_lsn for r in finished), default=0)
+        assert nodes.check_latest() >= newest
+        nodes.bucket.faults = ObjectFaults()
+        await nodes.settled()
+        assert nodes.check_latest() >= newest
+        published = await publish(nodes.node(), 60)
+        await nodes.node().download(P0, target := Files())
+        assert target.contents == state(60).contents
+        await nodes.settled()
+        assert published.is_new and nodes.check_latest() == 60
+
+    simulated(seed, scenario)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_crash_at_any_step(seed: int) -> None:
+    """Goal: latest.json is valid whenever the publisher dies. How: kill it after some requests."""
+
+    async def scenario() -> None:
+        nodes = Nodes(seed)
+        await publish(nodes.node(), 5)
+        victim = Incarnation("victim", 1)
+        nodes.bucket.mortal = (victim, seed // 2)
+        repository = nodes.node(2, incarnation=victim)
+        loop = asyncio.get_running_loop()
+        publishing = loop.create_task(publish(repository, 9), context=victim.context)
+        await asyncio.sleep(30)
+        assert not victim.alive and not publishing.done()
+        assert nodes.check_latest() in (5, 9)
+        published = await publish(nodes.node(3), 12)
+        assert published.status.latest.min_applied_lsn == nodes.check_latest() == 12
+
+    simulated(seed, scenario)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_unreliable_store(seed: int) -> None:
+    """Goal: with retries of the caller all comes through, whole. How: every fault, many times."""
+
+    async def scenario() -> None:
+        nodes = Nodes(seed)
+        nodes.bucket.faults = ObjectFaults(0.1, 0.1, 0.1, 0.1)
+        repository, floor = nodes.node(retained=2), 0
+        for lsn in (10, 20, 30):
+            while True:
+                try:
+                    await publish(repository, lsn)
+                    break
+                except ObjectStoreUnavailable:
+                    assert nodes.check_latest() >= floor
+                    await asyncio.sleep(1)
+            floor = lsn
+            assert nodes.check_latest() == lsn
+        nodes.bucket.faults = ObjectFaults(cut_probability=0.2, short_probability=0.2)
+        target = Files()
+        while True:
+            try:
+                downloaded = await repository.download(P0, target)
+                break
+            except (ObjectStoreUnavailable, SnapshotCorrupt):
+                assert target.contents == {}
+        assert target.contents == state(downloaded.min_applied_lsn).contents
+
+    simulated(seed, scenario)
+
+
+def test_orphans_are_swept_when_they_are_old() -> None:
+    """Goal: what a crash left goes, what is young stays. How: two strangers, a day apart."""
+
+    async def scenario() -> None:
+        nodes = Nodes()
+        first = await publish(nodes.node(), 1)
+        nodes.bucket.objects["pre/fix/0/notes.txt"] = b"an operator's"
+        left = f"pre/fix/0/{first.snapshot.path}/000000.sst"
+        await publish(nodes.node(), 2)
+        await nodes.settled()
+        nodes.bucket.objects[left] = b"left"
+        await publish(nodes.node(), 3)
+        await nodes.settled()
+        assert left in nodes.bucket.objects
+        await asyncio.sleep(ORPHAN_AGE_MS_MIN / 1000 + 1)
+        await publish(nodes.node(), 4)
+        await nodes.settled()
+        assert left not in nodes.bucket.objects
+        assert "pre/fix/0/notes.txt" in nodes.bucket.objects
+        assert nodes.check_latest() == 4
+
+    simulated(1, scenario)
+
+
+DAMAGE = ["missing", "cut", "tampered", "longer", "no manifest", "bad manifest", "foreign manifest"]
+
+
+async def damage(nodes: Nodes, directory: str, kind: str) -> None:
+    objects, file = nodes.bucket.objects, f"{directory}/000002.sst"
+    manifest = f"{directory}/metadata.json"
+    match kind:
+        case "missing":
+            del objects[file]
+        case "cut":
+            objects[file] = objects[file][:-1]
+        case "tampered":
+            nodes.bucket.tamper(file)
+        case "longer":
+            objects[file] += b"x"
+        case "no manifest":
+            del objects[manifest]
+        case "bad manifest":
+            objects[manifest] = objects[manifest][:-3]
+        case _:
+            objects[manifest] = objects[manifest].replace(b"production", b"staging")
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_bad_newest_snapshot_is_passed_over(kind: str) -> None:
+    """Goal: the one before serves, and it is said. How: every kind of damage, then both bad."""
+
+    async def scenario() -> None:
+        nodes = Nodes()
+        repository = nodes.node(retained=2)
+        older = (await publish(repository, 10)).snapshot
+        newer = (await publish(repository, 20)).snapshot
+        await damage(nodes, f"pre/fix/0/{newer.path}", kind)
+        target = Files()
+        downloaded = await repository.download(P0, target, at_least=Lsn(10))
+        assert downloaded.metadata.snapshot == older
+        assert [bad.snapshot for bad in downloaded.passed_over] == [newer]
+        assert target.contents == state(10).contents
+        checked = await repository.verify(P0)
+        assert [row.problem is None for row in checked] == [False, True]
+        with pytest.raises(SnapshotCorrupt):
+            await repository.download(P0, target, at_least=Lsn(11))
+        assert target.contents == {}
+        await damage(nodes, f"pre/fix/0/{older.path}", kind)
+        with pytest.raises(SnapshotCorrupt) as failure:
+            await repository.download(P0, target)
+        assert len(failure.value.names) == 2
+        assert target.contents == {}
+
+    simulated(1, scenario)
+
+
+def test_what_is_not_there() -> None:
+    """Goal: typed answers. How: nothing published, then too little."""
+
+    async def scenario() -> None:
+        nodes = Nodes()
+        with pytest.raises(NoSnapshot):
+            await nodes.node().download(P0, Files())
+        assert await nodes.node().list_snapshots(P0) == ()
+        await publish(nodes.node(), 7)
+        with pytest.raises(SnapshotTooOld) as failure:
+            await nodes.node().download(P0, Files(), at_least=Lsn(8))
+        assert failure.value.latest_lsn == 7
+
+    simulated(1, scenario)
+
+
+STRANGERS = [
+    RepositoryIdentity("staging", 4711, "node-1"),
+    RepositoryIdentity("production", 4712, "node-1"),
+]
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_two_clusters_on_one_prefix(stranger: RepositoryIdentity) -> None:
+    """Goal: nothing of another cluster is read or overwritten. How: other name, other mark."""
+
+    async def scenario() -> None:
+        nodes = Nodes()
+        await publish(nodes.node(), 7)
+        before = dict(nodes.bucket.objects)
+        repository = nodes.node(2, identity=stranger)
+        with pytest.raises(ForeignSnapshot, match="choose another prefix"):
+            await publish(repository, 9)
+        with pytest.raises(ForeignSnapshot):
+            await repository.download(P0, Files())
+        with pytest.raises(ForeignSnapshot):
+            await repository.status(P0)
+        assert nodes.bucket.objects == before
+
+    simulated(1, scenario)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"<html>", b'{"version":"V9"}'])
+def test_unreadable_latest_is_left_alone(content: bytes) -> None:
+    """Goal: what cannot be understood is not overwritten. How: files that are not latest.json."""
+
+    async def scenario() -> None:
+        nodes = Nodes()
+        nodes.bucket.objects[LATEST] = content
+        with pytest.raises(SnapshotCorrupt, match=r"latest\.json"):
+            await publish(nodes.node(), 9)
+        with pytest.raises(SnapshotCorrupt):
+            await nodes.node().download(P0, Files())
+        assert nodes.bucket.objects == {LATEST: content}
+
+    simulated(1, scenario)
+
+
+@pytest.mark.parametrize("claimed", [2099, 2101])
+def test_a_source_that_changes(claimed: int) -> None:
+    """Goal: a file read short is never published. How: sizes that are not those of the files."""
+
+    async def scenario() -> None:
+        nodes = Nodes()
+        source = Files({"a.sst": b"abc" * 700}, claimed={"a.sst": claimed})
+        with pytest.raises(SnapshotSourceChanged):
+            await publish(nodes.node(), 9, source)
+        await nodes.settled()
+        assert sorted(nodes.bucket.objects) == []
+
+    simulated(1, scenario)
+
+
+def test_pruned_under_a_download() -> None:
+    """Goal: a reader of a pruned snapshot finds the new one. How: publish before its first byte."""
+
+    class Late(Files):
+        pruned: asyncio.Task[None] | None = None
+
+        async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+            self.pruned = self.pruned or asyncio.create_task(self.prune())
+            await self.pruned
+            await super().write(name, chunks)
+
+        async def prune(self) -> None:
+            await publish(nodes.node(), 20)
+            await nodes.settled()
+
+    async def scenario() -> None:
+        await publish(nodes.node(), 10)
+        downloaded = await nodes.node(2).download(P0, target := Late())
+        assert target.pruned is not None
+        assert downloaded.min_applied_lsn == 20
+        assert target.contents == state(20).contents
+
+    nodes = Nodes()
+    simulated(1, scenario)
+
+
+def test_memory_is_bounded_by_pieces() -> None:
+    """Goal: no more files than allowed are under way. How: count readers of forty files."""
+
+    class Counting(Files):
+        open_now = 0
+        open_most = 0
+
+        async def read(self, name: str) -> AsyncGenerator[bytes]:
+            self.open_now += 1
+            self.open_most = max(self.open_most, self.open_now)
+            async for chunk in super().read(name):
+                yield chunk
+            self.open_now -= 1
+
+    async def scenario() -> None:
+        nodes, source = Nodes(), Counting(state(9, files=40).contents)
+        await publish(nodes.node(), 9, source)
+        assert source.open_most == 8
+        await nodes.node().download(P0, target := Files())
+        assert target.contents == source.contents
+
+    simulated(1, scenario)
