@@ -31,7 +31,7 @@ def _print(output: str, warnings: Sequence[str]) -> int:
     for line in warnings:
         print(f"restate-node: warning: {line}", file=sys.stderr)
     try:
-        print(output, flush=True)
+        print(output.rstrip("\n"), flush=True)
     except BrokenPipeError:  # `| head` has seen enough; the interpreter must not flush again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
