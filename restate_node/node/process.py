@@ -153,6 +153,8 @@ async def _announce(node: Node, addresses: dict[str, ListenAddress]) -> None:
     await node.ready.until(bool)
     shown = {name: f"http://{address}" for name, address in addresses.items()}
     shown["fabric"] = str(node.options.advertised_address)
+    if "admin" in shown:
+        shown["admin"] = str(node.options.admin.advertised_address)
     logger.info(
         "ready",
         node=str(node.cache.me),
