@@ -20,10 +20,13 @@ from restate_node.runtime.real.clock import RealClock
 from restate_node.runtime.real.data_plane import DataPlane, DataPlaneOptions
 from restate_node.runtime.real.disk import RealDisk
 from restate_node.runtime.real.objects_file import FileObjects
+from restate_node.runtime.real.objects_s3 import S3Objects
 from restate_node.sim.disk import SimMedium
 from restate_node.sim.hosts import Incarnation, SimClock
 from restate_node.sim.network import SimNetwork
 from restate_node.sim.objects import ObjectOptions, SimBucket
+
+from .s3_service import create_bucket, s3_service
 
 FRAME_LIMITS = FrameLimits(frame_bytes_max=2 * 1024 * 1024, first_frame_bytes_max=1024)
 
@@ -135,6 +138,19 @@ async def directory_bucket(directory: Path) -> AsyncIterator[Bucket]:
 
 
 @asynccontextmanager
+async def s3_bucket(directory: Path) -> AsyncIterator[Bucket]:
+    with s3_service() as options:
+        name = "bucket"
+        await create_bucket(name, options)
+        objects, others = (S3Objects(name, options, random.Random(n)) for n in (1, 2))
+        try:
+            yield Bucket(objects, others)
+        finally:
+            await objects.close()
+            await others.close()
+
+
+@asynccontextmanager
 async def simulated_bucket(directory: Path) -> AsyncIterator[Bucket]:
     bucket = SimBucket(random.Random(1), ObjectOptions(request_seconds_mean=0.0001))
     yield Bucket(*(bucket.mount(Incarnation(f"node-{n}", 1)) for n in (1, 2)))
@@ -168,7 +184,14 @@ async def machine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         yield opened
 
 
-@pytest.fixture(params=BUCKETS, ids=lambda opened: opened.__name__)
+@pytest.fixture(
+    params=[
+        *BUCKETS,
+        # The service takes its time: half a second per test.
+        pytest.param(s3_bucket, marks=pytest.mark.slow),
+    ],
+    ids=lambda opened: opened.__name__,
+)
 async def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bucket]:
     async with request.param(tmp_path) as opened:
         yield opened
