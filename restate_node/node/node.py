@@ -11,6 +11,7 @@ process adds those edges around a node, and the simulator runs a node without th
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final, cast
 
 import structlog
@@ -40,6 +41,11 @@ from restate_node.roles.log_server.start import prepare
 from restate_node.roles.metadata_server.service import MetadataServer
 from restate_node.roles.worker.context import LeadershipListeners, WorkerContext
 from restate_node.roles.worker.manager import PartitionManager
+from restate_node.roles.worker.snapshot_repository import (
+    RepositoryIdentity,
+    RepositoryPlace,
+    SnapshotRepository,
+)
 from restate_node.runtime.tasks import ShutdownCause, TaskCenter, TaskKind
 from restate_node.runtime.watch import Watch
 from restate_node.types.cluster_configuration import ClusterConfiguration
@@ -47,6 +53,7 @@ from restate_node.types.fabric import Peer
 from restate_node.types.nodes import NodesConfiguration, Role
 from restate_node.types.options import NodeOptions
 from restate_node.types.processor_messages import GetNodeState, NodeState
+from restate_node.types.snapshots import BucketDestination, parse_destination
 
 logger = structlog.get_logger(__name__)
 
@@ -220,9 +227,29 @@ class Node:
             rng=self.ports.stream(),
             options=self.options.worker,
             listeners=listeners,
+            snapshots=self._snapshot_repository(),
+            exporting=asyncio.Semaphore(self.options.worker.snapshots.export_concurrency_limit),
         )
         self.worker = PartitionManager(context, self.fabric.router, self.cache.partition_table)
         self.worker.start()
+
+    def _snapshot_repository(self) -> SnapshotRepository | None:
+        options, objects = self.options.worker.snapshots, self.ports.objects
+        if objects is None or options.destination is None:
+            return None
+        destination = parse_destination(options.destination)
+        prefix = destination.prefix if isinstance(destination, BucketDestination) else ""
+        identity = RepositoryIdentity(
+            self.options.cluster_name, self.cache.fingerprint, str(self.options.node_name)
+        )
+        return SnapshotRepository(
+            objects,
+            RepositoryPlace(prefix, options.num_retained),
+            identity,
+            clock=self.ports.clock,
+            rng=self.ports.stream(),
+            tasks=self.tasks,
+        )
 
     def _start_admin(self) -> None:
         if not self.has_role(Role.ADMIN):
@@ -275,6 +302,8 @@ class Node:
         if self.metadata_server is not None:
             await self.metadata_server.close()
         self.fabric.close("the node stops")
+        if self.ports.objects is not None:
+            await self.ports.objects.close()
 
     # ------------------------------------------------------------ inside
 

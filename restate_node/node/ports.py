@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from restate_node.runtime.ports import Clock, Disk, Transport
+from restate_node.runtime.ports import Clock, Disk, ObjectStore, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,8 @@ class Ports:
     transport: Transport
     disk: Disk
     rng: Random
+    objects: ObjectStore | None = None
+    """Where snapshots go; None when no destination is configured."""
 
     def stream(self) -> Random:
         """A random stream of its own for one component."""

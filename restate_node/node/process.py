@@ -29,6 +29,7 @@ from restate_node.node.edges import admin_api, grpc_methods, node_ctl, pages
 from restate_node.node.marker import MarkerError
 from restate_node.node.node import Node
 from restate_node.node.node_ctl import AddressKind, NamedAddress
+from restate_node.node.object_stores import ObjectsError, open_objects
 from restate_node.node.ports import Ports
 from restate_node.roles.log_server.start import CannotStart
 from restate_node.runtime.ports import StoreError
@@ -90,9 +91,10 @@ def _build(options: NodeOptions) -> tuple[Node, DataPlane]:
     try:
         disk = RealDisk(directory)
         seed = int.from_bytes(os.urandom(16), "big")
-        ports = Ports(RealClock(), data_plane, disk, random.Random(seed))
+        objects = open_objects(options.worker.snapshots)
+        ports = Ports(RealClock(), data_plane, disk, random.Random(seed), objects)
         return Node(options, ports, str(directory)), data_plane
-    except (StoreError, MarkerError) as error:
+    except (StoreError, MarkerError, ObjectsError) as error:
         raise StartError(str(error)) from None
 
 

@@ -6,13 +6,18 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from restate_node.roles.worker.log import Log
+from restate_node.roles.worker.snapshot_repository import SnapshotRepository
 from restate_node.runtime.ports import Clock, Disk
 from restate_node.runtime.tasks import TaskCenter
 from restate_node.types.ids import GenerationalNodeId, LeaderEpoch, LogId, PartitionId
 from restate_node.types.options import WorkerOptions
+
+EXPORTS_MAX: Final = 4
+"""Unless the options say otherwise."""
+DOWNLOADS_MAX: Final = 4
 
 Edit = Callable[[bytes | None], bytes | None]
 
@@ -50,5 +55,11 @@ class WorkerContext:
     rng: random.Random
     options: WorkerOptions
     listeners: LeadershipListeners
+    snapshots: SnapshotRepository | None = None
+    """None: no repository is configured."""
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever opens a store."""
+    exporting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EXPORTS_MAX))
+    """Held by whoever exports and uploads a snapshot."""
+    downloading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(DOWNLOADS_MAX))
+    """Held by whoever downloads a snapshot."""

@@ -9,14 +9,41 @@ class CannotProceed(Exception):
     """Trying again at once is pointless: somebody must do something first."""
 
 
-class TrimGapEncountered(CannotProceed):
-    """The records that this store lacks were trimmed."""
+class TrimGapEncountered(Exception):
+    """The records that this store lacks, up to `last`, were trimmed: a snapshot must bring them."""
 
     def __init__(self, last: Lsn) -> None:
+        super().__init__(f"a log trim gap was encountered: records up to LSN {last} are gone")
+        self.last = last
+
+
+class NoRepository(CannotProceed):
+    """Trimmed, and nowhere to take the state from."""
+
+    def __init__(self) -> None:
         super().__init__(
             "A log trim gap was encountered, but no snapshot repository is configured!"
         )
-        self.last = last
+
+
+class NoSnapshotAvailable(CannotProceed):
+    """Trimmed, and nobody has published the state."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A log trim gap was encountered, but no snapshot is available for this partition!"
+        )
+
+
+class SnapshotBeforeTarget(CannotProceed):
+    """Trimmed, and what was published does not reach the trim point."""
+
+    def __init__(self) -> None:
+        super().__init__("The latest available snapshot is from an LSN before the target LSN!")
+
+
+class UnusableSnapshot(CannotProceed):
+    """A snapshot is there, and cannot become this partition's state."""
 
 
 class StoreAheadOfLog(CannotProceed):

@@ -3,6 +3,7 @@
     controller ─ ControlProcessors ─▶ orders ─┐
     partition table ──────────────────────────┴─▶ reconcile ─▶ a processor per partition
     ingress, admin ─ PatchState ─▶ the partition's processor
+    admin ─ CreateSnapshot ─▶ the partition's processor
     controller ─ GetNodeState ─▶ the status of each
 
 A node runs the partitions whose current or next replica set names it. It learns of them from the
@@ -28,6 +29,7 @@ from restate_node.fabric.router import Reply, Router
 from restate_node.roles.worker.context import WorkerContext
 from restate_node.roles.worker.partition_store import PartitionStore
 from restate_node.roles.worker.processor import PartitionProcessor
+from restate_node.roles.worker.snapshots import remove_leftovers
 from restate_node.runtime.tasks import TaskKind
 from restate_node.runtime.watch import Watch
 from restate_node.types.fabric import Peer, RpcCode, RpcFailure
@@ -38,12 +40,14 @@ from restate_node.types.processor_messages import (
     Assignment,
     ControlAccepted,
     ControlProcessors,
+    CreateSnapshot,
     GetNodeState,
     NodeState,
     PatchState,
     ProcessorStatus,
     Proposed,
     RunMode,
+    SnapshotCreated,
 )
 from restate_node.wire.metadata_keys import NODES_CONFIGURATION_KEY
 from restate_node.wire.nodes import decode_nodes_configuration, encode_nodes_configuration
@@ -90,6 +94,8 @@ class PartitionManager:
         self._router.on(ControlProcessors, self._on_control)
         self._router.on(GetNodeState, self._on_get_node_state)
         self._router.serve(PatchState, self._serve_patch_state)
+        self._router.serve(CreateSnapshot, self._serve_create_snapshot)
+        remove_leftovers(self._context.disk)
         tasks = self._context.tasks
         tasks.spawn(TaskKind.WORKER, "partition table of the worker", self._follow_table())
         tasks.spawn(TaskKind.WORKER, "activation of the worker", self._activate())
@@ -131,11 +137,18 @@ class PartitionManager:
         reply(NodeState(self._context.me, uptime_s, self.statuses()))
 
     async def _serve_patch_state(self, _: Peer, request: PatchState) -> Proposed:
-        running = self._running.get(request.partition)
+        return await self._processor(request.partition).patch_state(request)
+
+    async def _serve_create_snapshot(self, _: Peer, request: CreateSnapshot) -> SnapshotCreated:
+        return await self._processor(request.partition).create_snapshot(request)
+
+    def _processor(self, number: PartitionId) -> PartitionProcessor:
+        """Raises RpcFailure."""
+        running = self._running.get(number)
         if running is None:
-            text = f"partition {request.partition} does not run on this node"
+            text = f"partition {number} does not run on this node"
             raise RpcFailure(RpcCode.NOT_READY, text)
-        return await running.processor.patch_state(request)
+        return running.processor
 
     # ------------------------------------------------------------ processors
 

@@ -109,6 +109,15 @@ class PartitionStore:
         self._durable = max(self._durable, applied)
         self._unflushed_bytes = max(0, self._unflushed_bytes - flushed_bytes)
 
+    async def export(self, path: str) -> Lsn:
+        """Write a copy to a directory of the same disk; it holds all records up to the LSN that is
+        returned, and perhaps some more. Raises StoreError.
+        """
+        applied = self._applied
+        await self.flush()
+        await self._store.checkpoint(path)
+        return applied
+
     async def close(self) -> None:
         """Release the files. What was not flushed comes again from the log."""
         await self._store.close()

@@ -19,21 +19,25 @@ from typing import Final, cast
 import structlog
 
 from restate_node.protocol.leadership import RunState
+from restate_node.roles.worker.bootstrap import Bootstrap
 from restate_node.roles.worker.context import WorkerContext
-from restate_node.roles.worker.errors import CannotProceed
+from restate_node.roles.worker.errors import CannotProceed, TrimGapEncountered
 from restate_node.roles.worker.leader import LeaderDuty
 from restate_node.roles.worker.partition_store import PartitionStore
 from restate_node.roles.worker.replay import Replay
+from restate_node.roles.worker.snapshots import SNAPSHOT_FAILURES, PartitionSnapshots
 from restate_node.runtime.ports import StoreError
 from restate_node.types.fabric import RpcCode, RpcFailure
 from restate_node.types.partitions import Partition
 from restate_node.types.processor_messages import (
+    CreateSnapshot,
     DetailedRunMode,
     PatchState,
     ProcessorStatus,
     Proposed,
     ReplayStatus,
     RunMode,
+    SnapshotCreated,
 )
 
 logger = structlog.get_logger(__name__)
@@ -66,6 +70,10 @@ class Life:
         self.store = store
         self.duty = LeaderDuty(partition, store, context, asked_to_lead)
         self.replay = Replay(partition, store, context, self.duty.applied)
+        repository = context.snapshots
+        self.snapshots: PartitionSnapshots | None = None
+        if repository is not None:
+            self.snapshots = PartitionSnapshots(partition, store, context, repository)
 
     async def run(self) -> None:
         """Until cancelled or the first failure; raises what failed, in an ExceptionGroup."""
@@ -75,8 +83,14 @@ class Life:
                 group.create_task(self.replay.find_target())
                 group.create_task(self.replay.keep_flushed())
                 group.create_task(self.duty.run(self.replay))
+                if self.snapshots is not None:
+                    group.create_task(self.snapshots.run(self._is_active_leader))
         finally:
             self.duty.stop()
+
+    def _is_active_leader(self) -> bool:
+        is_active = self.replay.status is ReplayStatus.ACTIVE
+        return is_active and self.duty.leadership.is_leader
 
 
 class PartitionProcessor:
@@ -89,6 +103,7 @@ class PartitionProcessor:
         self._planned_mode = RunMode.FOLLOWER
         self._life: Life | None = None
         self._failures = 0
+        self._bootstrap = Bootstrap(partition, context)
 
     @property
     def store(self) -> PartitionStore | None:
@@ -111,6 +126,22 @@ class PartitionProcessor:
             text = f"partition {self._partition.id} does not run here now"
             raise RpcFailure(RpcCode.NOT_READY, text)
         return await self._life.duty.patch_state(request)
+
+    async def create_snapshot(self, request: CreateSnapshot) -> SnapshotCreated:
+        """Raises RpcFailure."""
+        life, number = self._life, self._partition.id
+        if life is None or not life.duty.leadership.is_leader:
+            raise RpcFailure(RpcCode.NOT_READY, f"partition {number} is not led by this node now")
+        if life.snapshots is None:
+            text = "no snapshot repository is configured: set worker.snapshots.destination"
+            raise RpcFailure(RpcCode.FORBIDDEN, text)
+        try:
+            snapshot = await life.snapshots.create(request.at_least)
+        except SNAPSHOT_FAILURES as error:
+            raise RpcFailure(RpcCode.FAILED, str(error)) from None
+        return SnapshotCreated(
+            str(snapshot.snapshot_id), self._partition.log_id, snapshot.min_applied_lsn
+        )
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -138,9 +169,12 @@ class PartitionProcessor:
         """One store at a time, with a breath in between: opening one holds the whole process for
         tens of milliseconds, and a node that starts or takes over many would look dead meanwhile.
         """
+        await self._bootstrap.run()
         async with self._context.opening:
             await asyncio.sleep(OPENING_GAP_S)
-            return await PartitionStore.open(self._context.disk, self._partition.id)
+            store = await PartitionStore.open(self._context.disk, self._partition.id)
+        self._bootstrap.opened(store)
+        return store
 
     async def _close(self, store: PartitionStore) -> None:
         try:
@@ -156,11 +190,13 @@ class PartitionProcessor:
         await store.close()
 
     def _pause_after(self, cause: BaseException) -> float:
+        if isinstance(cause, TrimGapEncountered):
+            cause = self._bootstrap.explain(cause)
         parked = isinstance(cause, CannotProceed)
         first = PARKED_PAUSE_S if parked else RESTART_PAUSE_S
         pause = min(PAUSE_MAX_S, first * 2 ** min(self._failures, 10))
         self._failures += 1
-        if parked or isinstance(cause, StoreError):
+        if parked or isinstance(cause, StoreError | TrimGapEncountered):
             logger.warning(str(cause), partition=self._partition.id, retry_in_s=pause)
         else:
             logger.error(
@@ -189,6 +225,9 @@ class PartitionProcessor:
             applied_at_ms=None if life is None else life.replay.applied_at_ms,
             durable_lsn=None if life is None else life.store.durable or None,
             target_tail_lsn=None if life is None else life.replay.known_tail,
+            archived_lsn=None
+            if life is None or life.snapshots is None
+            else life.snapshots.archived,
         )
 
 

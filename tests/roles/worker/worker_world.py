@@ -21,11 +21,17 @@ from restate_node.protocol.read_cursor import Gap, Run
 from restate_node.roles.worker.context import LeadershipListeners, WorkerContext
 from restate_node.roles.worker.manager import PartitionManager
 from restate_node.roles.worker.partition_store import state_hash
+from restate_node.roles.worker.snapshot_repository import (
+    RepositoryIdentity,
+    RepositoryPlace,
+    SnapshotRepository,
+)
 from restate_node.runtime.tasks import TaskCenter
 from restate_node.runtime.watch import Watch
 from restate_node.sim.disk import SimMedium
 from restate_node.sim.hosts import Death, Incarnation, SimClock
 from restate_node.sim.loop import SimLoop, simulate
+from restate_node.sim.objects import SimBucket
 from restate_node.types import records
 from restate_node.types.fabric import Peer, RpcFailure
 from restate_node.types.ids import (
@@ -45,12 +51,14 @@ from restate_node.types.processor_messages import (
     Assignment,
     ControlAccepted,
     ControlProcessors,
+    CreateSnapshot,
     GetNodeState,
     NodeState,
     PatchState,
     ProcessorStatus,
     Proposed,
     ReplayStatus,
+    SnapshotCreated,
 )
 from restate_node.types.records import RecordBatch
 from restate_node.types.replication import ReplicationProperty
@@ -285,9 +293,27 @@ class Worker:
             loop.streams.stream(f"{self.host} {self.generation}"),
             self.world.options,
             LeadershipListeners(self._announced, self._leads, self._follows),
+            self._repository(),
         )
         self.manager = PartitionManager(context, self.router, self.world.table)
         self.manager.start()
+
+    def _repository(self) -> SnapshotRepository | None:
+        loop, bucket = self.world.loop, self.world.bucket
+        if bucket is None:
+            return None
+        return SnapshotRepository(
+            bucket.mount(self.process),
+            RepositoryPlace("prefix"),
+            RepositoryIdentity("c", 7, self.host),
+            clock=SimClock(loop),
+            rng=loop.streams.stream(f"{self.host} {self.generation} snapshots"),
+            tasks=self.tasks,
+        )
+
+    async def snapshot(self, at_least: int | None = None) -> SnapshotCreated:
+        """Ask this node for a snapshot of partition 0; raises RpcFailure."""
+        return await self.ask(CreateSnapshot(P0, None if at_least is None else Lsn(at_least)))
 
     def _announced(self, partition: PartitionId, epoch: LeaderEpoch) -> None:
         self.events.append(f"announce {partition} epoch {epoch}")
@@ -349,6 +375,12 @@ class World:
         self.metadata = MemoryMetadata()
         self.table = Watch(PartitionTable.equal_ranges(1))
         self.workers: list[Worker] = []
+        self.bucket: SimBucket | None = None
+        """Where workers that boot from now on have their snapshots."""
+
+    def add_bucket(self) -> SimBucket:
+        self.bucket = SimBucket(self.loop.streams.stream("bucket"), None, self.loop.trace)
+        return self.bucket
 
     @property
     def log(self) -> MemoryLog:
@@ -400,9 +432,11 @@ class World:
             while not await condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
-    async def elect(self, worker: Worker, partition: PartitionId = P0) -> None:
+    async def elect(
+        self, worker: Worker, partition: PartitionId = P0, *, to: Sequence[Worker] = ()
+    ) -> None:
         """Order it to lead, and wait until it does."""
-        await self.order(worker, partition=partition)
+        await self.order(worker, to=to, partition=partition)
 
         async def leads() -> bool:
             status = await worker.status(partition)
