@@ -13,6 +13,7 @@ first; the losers find out and use what is there.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
@@ -68,6 +69,8 @@ from restate_node.types.replication import ReplicationProperty
 logger = structlog.get_logger(__name__)
 
 RECONFIGURE_ATTEMPTS_MAX: Final = 8
+FORCED_SEAL_WAIT_S: Final = 3.0
+"""For log servers that may be gone for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +255,30 @@ class Bifrost:
         outcome = await self._keeper.edit(SealLog(log, tail.index, base, now, context))
         if isinstance(outcome, Edited | Unchanged):
             return base
+        raise LogUnavailable(f"the chain of log {log} changed meanwhile; retry")
+
+    async def force_seal(self, log: LogId, tail: Lsn, context: Mapping[str, str]) -> Lsn:
+        """End the log at an LSN that nobody has proven: what is there and above is lost.
+
+        The loglet is sealed if its log servers can still do it, so that no writer goes on unaware.
+        Raises UnknownLog, CannotReconfigure, LogUnavailable.
+        """
+        segment = self._chain(log).tail
+        if isinstance(segment, SealMarker):
+            raise CannotReconfigure(f"log {log} is sealed already, at LSN {segment.base_lsn}")
+        if tail < segment.base_lsn:
+            raise CannotReconfigure(
+                f"log {log} cannot end at LSN {tail}: its last segment begins at {segment.base_lsn}"
+            )
+        try:
+            async with asyncio.timeout(FORCED_SEAL_WAIT_S):
+                await self.loglet_of(segment).seal()
+        except (LogletUnavailable, TimeoutError) as error:
+            logger.warning("forced seal without the log servers", log=log, reason=str(error))
+        now = self._clock.unix_ms()
+        outcome = await self._keeper.edit(SealLog(log, segment.index, tail, now, context))
+        if isinstance(outcome, Edited | Unchanged):
+            return tail
         raise LogUnavailable(f"the chain of log {log} changed meanwhile; retry")
 
     def loglet_of(self, segment: ReplicatedSegment | InMemorySegment) -> Loglet:

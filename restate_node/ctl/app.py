@@ -22,12 +22,13 @@ _COMMANDS = "restate_node.ctl.commands"
 NOUNS: tuple[tuple[str, str, str], ...] = (
     ("status", "status", "Overview of the cluster: nodes, leaders, logs, metadata"),
     ("nodes", "nodes", "The members of the cluster"),
-    ("logs", "logs", "The logs: chains of segments, tails"),
-    ("partitions", "partitions", "Partition processors: leaders, followers, progress"),
+    ("logs", "log_changes", "The logs: chains of segments, tails"),
+    ("partitions", "partition_policies", "Partition processors: leaders, followers, progress"),
     ("config", "config", "What the cluster is told to be"),
     ("metadata", "metadata", "Raw objects of the metadata store"),
     ("metadata-server", "metadata_server", "The servers of the metadata store (alias: ms)"),
     ("replicated-loglet", "replicated_loglet", "Log servers and single loglets"),
+    ("why", "why", "The decisions of the control plane about a log or a partition"),
     ("provision", "provision", "Turn new nodes into a cluster"),
 )
 """Name, module, and line of help."""

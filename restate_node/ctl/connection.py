@@ -169,6 +169,10 @@ class Cluster:
                     self._unreachable[target] = failure
                 raise
 
+    def forgive(self) -> None:
+        """Whoever could not be reached is worth asking again: for commands that wait."""
+        self._unreachable.clear()
+
     async def try_each(
         self,
         method: Method[Request, Response],

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Annotated
 
+import typer
 from google.protobuf.empty_pb2 import Empty
 
 from restate_node.ctl.command import Session, command, noun
 from restate_node.ctl.commands.nodes import status_text
+from restate_node.ctl.connection import Cluster, failures_text
 from restate_node.ctl.errors import CallFailed, CtlError
-from restate_node.ctl.methods import METADATA_SERVER_STATUS
+from restate_node.ctl.methods import (
+    ADD_METADATA_SERVER,
+    METADATA_SERVER_STATUS,
+    REMOVE_METADATA_SERVER,
+)
+from restate_node.ctl.node_lists import known_nodes, parse_nodes
 from restate_node.ctl.render import Block, Cell, CellLike, Json, Report, Style, Table
 from restate_node.types.ids import PlainNodeId, plain_text
-from restate_node.types.nodes import Node, Role
+from restate_node.types.nodes import MetadataServerState, Node, NodesConfiguration, Role
 from restate_node.wire.pb.common_pb2 import MetadataServerStatus
-from restate_node.wire.pb.metadata_server_svc_pb2 import StatusResponse
+from restate_node.wire.pb.metadata_server_svc_pb2 import RemoveNodeRequest, StatusResponse
 
 TITLE = "Metadata service"
 UNREACHABLE_TITLE = "🔌 Unreachable nodes"
@@ -23,6 +33,14 @@ COLUMNS = (
     *("LOG-LENGTH", "SNAP-INDEX", "SNAP-SIZE"),
 )
 ABSENT = "-"
+ROUNDS_MAX = 10
+PAUSE_MS = 200
+PAUSE_MS_MAX = 1_500
+_OUTCOME_TEXT = {
+    "added": "Added node '{}' to the metadata cluster",
+    "already-member": "Node '{}' is already a member of the metadata cluster",
+    "removed": "Removed node '{}' from the metadata cluster",
+}
 
 Answers = Mapping[PlainNodeId, "StatusResponse | CtlError"]
 
@@ -51,6 +69,136 @@ async def list_servers(session: Session) -> Report:
     return servers_report(
         servers, {node.id: answer for node, answer in zip(servers, answers, strict=True)}
     )
+
+
+@command(app, "add-node")
+async def add_node(
+    session: Session,
+    nodes: Annotated[list[str], typer.Argument(metavar="NODES", help="1, N1 or N1,N2.")],
+) -> Report:
+    """Make metadata servers members of the Raft group.
+
+    \b
+    Example:
+      restatectl metadata-server add-node N4
+
+    \b
+    JSON:
+      {"nodes": [{"node", "outcome"}]}; outcome is added or already-member
+    """
+    cluster = session.cluster
+    members = known_nodes(parse_nodes(nodes), await cluster.nodes_configuration())
+    _check_role(members)
+    outcomes: list[tuple[Node, str]] = []
+    for node in members:
+        try:
+            await _patiently(
+                partial(cluster.call, cluster.link_to(node), ADD_METADATA_SERVER, Empty())
+            )
+            outcomes.append((node, "added"))
+        except CallFailed as failure:
+            if not _is_member_already(failure):
+                raise CtlError(f"cannot add {plain_text(node.id)}: {failure}") from None
+            outcomes.append((node, "already-member"))
+    return membership_report(outcomes)
+
+
+@command(app, "remove-node")
+async def remove_node(
+    session: Session,
+    nodes: Annotated[list[str], typer.Argument(metavar="NODES", help="1, N1 or N1,N2.")],
+) -> Report:
+    """Take members out of the Raft group. The last one stays.
+
+    \b
+    Example:
+      restatectl metadata-server remove-node N3
+
+    \b
+    JSON:
+      {"nodes": [{"node", "outcome"}]}; outcome is removed
+    """
+    cluster = session.cluster
+    configuration = await cluster.nodes_configuration()
+    leaving = known_nodes(parse_nodes(nodes), configuration)
+    _check_role(leaving)
+    for node in leaving:
+        await _patiently(cluster, partial(_remove, session, configuration, node))
+    return membership_report([(node, "removed") for node in leaving])
+
+
+def membership_report(outcomes: Sequence[tuple[Node, str]]) -> Report:
+    """One line per node."""
+    lines = tuple(_OUTCOME_TEXT[outcome].format(plain_text(n.id)) for n, outcome in outcomes)
+    documents: list[Json] = [
+        {"node": plain_text(node.id), "outcome": outcome} for node, outcome in outcomes
+    ]
+    return Report({"nodes": documents}, lines)
+
+
+async def _remove(session: Session, configuration: NodesConfiguration, node: Node) -> None:
+    """Only the leader can; nobody knows for sure who that is, so every member is asked."""
+    cluster = session.cluster
+    request = RemoveNodeRequest(plain_node_id=node.id)
+    failures: list[CallFailed] = []
+    for member in configuration.with_role(Role.METADATA_SERVER):
+        if member.metadata_server_state is not MetadataServerState.MEMBER:
+            continue
+        try:
+            await cluster.call(cluster.link_to(member), REMOVE_METADATA_SERVER, request)
+            return
+        except CallFailed as failure:
+            failures.append(failure)
+            if failure.final or "is not a member" in failure.reason:
+                break
+    name = plain_text(node.id)
+    if not failures:
+        raise CtlError(f"cannot remove {name}: the metadata cluster has no members")
+    if any("is not a member" in failure.reason for failure in failures):
+        raise CtlError(f"{name} is not a member of the metadata cluster")
+    raise NotRemoved(failures_text(f"cannot remove {name}", failures), failures)
+
+
+class NotRemoved(CtlError):
+    """No member did it."""
+
+    def __init__(self, message: str, failures: Sequence[CallFailed]) -> None:
+        super().__init__(message)
+        self.is_final = any(failure.final for failure in failures)
+
+
+async def _patiently(cluster: Cluster, call: Callable[[], Awaitable[object]]) -> None:
+    """Again and again while another change of the members is under way, or there is no leader."""
+    pause_ms = PAUSE_MS
+    for attempt in range(ROUNDS_MAX):
+        try:
+            await call()
+            return
+        except CtlError as error:
+            if attempt == ROUNDS_MAX - 1 or not _is_passing(error):
+                raise
+        cluster.forgive()
+        await asyncio.sleep(pause_ms / 1000)
+        pause_ms = min(PAUSE_MS_MAX, pause_ms * 2)
+
+
+def _is_passing(error: CtlError) -> bool:
+    if isinstance(error, NotRemoved):
+        return not error.is_final
+    if isinstance(error, CallFailed):
+        return error.status == "UNAVAILABLE" and "connection" not in error.reason
+    return False
+
+
+def _is_member_already(failure: CallFailed) -> bool:
+    return failure.status == "ALREADY_EXISTS" or "still a member" in failure.reason
+
+
+def _check_role(nodes: Sequence[Node]) -> None:
+    for node in nodes:
+        if not node.has_role(Role.METADATA_SERVER):
+            name = plain_text(node.id)
+            raise CtlError(f"{name} has not the role metadata-server: choose a node that has")
 
 
 def servers_report(servers: Sequence[Node], answers: Answers) -> Report:

@@ -48,7 +48,7 @@ from restate_node.types.ids import (
 )
 from restate_node.types.logs import Chain, InMemorySegment, ProviderKind, SealMarker, Segment
 from restate_node.types.metadata import MetadataKind
-from restate_node.types.offsets import Lsn, TailState
+from restate_node.types.offsets import OLDEST_LSN, Lsn, TailState
 from restate_node.types.partitions import PARTITIONS_MAX
 from restate_node.wire.logs import encode_chain, encode_params
 from restate_node.wire.pb import cluster_ctrl_pb2 as messages
@@ -56,6 +56,7 @@ from restate_node.wire.pb import common_pb2
 
 MIN_VERSION_WAIT_S: Final = 5.0
 """For the version of the logs that the operator has seen already."""
+_LSN_MAX: Final = (1 << 63) - 1
 
 
 class ClusterCtrl:
@@ -184,16 +185,15 @@ class ClusterCtrl:
         )
 
     async def seal_chain(self, request: messages.SealChainRequest) -> messages.SealChainResponse:
-        if request.HasField("tail_lsn"):
-            raise GrpcError(
-                StatusCode.UNIMPLEMENTED,
-                "a log is sealed where its log servers prove its end; leave out the LSN",
-            )
+        log, context = LogId(request.log_id), dict(request.context)
         expected = (
             SegmentIndex(request.segment_index) if request.HasField("segment_index") else None
         )
         with _log_errors(GrpcError(StatusCode.INTERNAL, "Unknown log id")):
-            tail = await self._bifrost.seal(LogId(request.log_id), expected, dict(request.context))
+            if request.HasField("tail_lsn"):
+                tail = await self._bifrost.force_seal(log, _given_tail(request.tail_lsn), context)
+            else:
+                tail = await self._bifrost.seal(log, expected, context)
         return messages.SealChainResponse(tail_offset=tail)
 
     # ------------------------------------------------------------ snapshots
@@ -267,6 +267,12 @@ def _log_errors(unknown: GrpcError) -> Generator[None]:
         raise GrpcError(StatusCode.FAILED_PRECONDITION, str(error)) from None
     except LogUnavailable as error:
         raise GrpcError(StatusCode.INTERNAL, str(error)) from None
+
+
+def _given_tail(lsn: int) -> Lsn:
+    if not OLDEST_LSN <= lsn <= _LSN_MAX:
+        raise _invalid(f"{lsn} is not an LSN at which a log can end; use 1 to {_LSN_MAX}")
+    return Lsn(lsn)
 
 
 def _check_segment(log: LogId, tail: Segment, extension: messages.ChainExtension) -> None:

@@ -186,8 +186,9 @@ def test_chain_is_extended_and_sealed_by_hand() -> None:
         assert (await refusal(service.seal_and_extend_chain(request)))[0] is (
             StatusCode.INVALID_ARGUMENT
         )
-        forced = messages.SealChainRequest(log_id=0, tail_lsn=9)
-        assert (await refusal(service.seal_chain(forced)))[0] is StatusCode.UNIMPLEMENTED
+        forced = messages.SealChainRequest(log_id=0, tail_lsn=1)
+        code, message = await refusal(service.seal_chain(forced))
+        assert code is StatusCode.FAILED_PRECONDITION and "cannot end at LSN 1" in message
         await bench.append(1)
         sealed = await service.seal_chain(
             messages.SealChainRequest(log_id=0, segment_index=1, context={"reason": "test"})
@@ -338,5 +339,31 @@ def test_cluster_state_waits_for_the_first_round() -> None:
         assert sorted(state.nodes) == [1, 2, 3]
         assert state.nodes[2].WhichOneof("state") == "dead"
         assert PartitionId(0) not in state.nodes[1].alive.partitions
+
+    bench(scenario)
+
+
+def test_forced_seal_ends_the_log_where_it_is_told() -> None:
+    """Goal: an operator's LSN is the tail, whatever the loglet holds; what is no LSN is refused.
+
+    How: five records, a forced end in their middle and one beyond them, appends afterwards.
+    """
+
+    async def scenario(bench: Bench) -> None:
+        await bench.append(5)
+        for wrong in (0, 1 << 63):
+            request = messages.SealChainRequest(log_id=0, tail_lsn=wrong)
+            assert (await refusal(bench.service.seal_chain(request)))[0] is (
+                StatusCode.INVALID_ARGUMENT
+            )
+        forced = messages.SealChainRequest(log_id=0, tail_lsn=4, context={"reason": "lost"})
+        assert (await bench.service.seal_chain(forced)).tail_offset == 4
+        marker = bench.cache.logs.value.chain(LogId(0)).tail
+        assert (marker.base_lsn, marker.context) == (4, {"reason": "lost"})
+        code, message = await refusal(bench.service.seal_chain(forced))
+        assert code is StatusCode.FAILED_PRECONDITION and "sealed already" in message
+        await bench.append(1)
+        tail = await bench.service.find_tail(messages.FindTailRequest(log_id=0))
+        assert (tail.tail_state, tail.tail_lsn) == (messages.OPEN, 5)
 
     bench(scenario)
