@@ -92,9 +92,8 @@ async def add_node(
     outcomes: list[tuple[Node, str]] = []
     for node in members:
         try:
-            await _patiently(
-                partial(cluster.call, cluster.link_to(node), ADD_METADATA_SERVER, Empty())
-            )
+            link = cluster.link_to(node)
+            await _patiently(cluster, partial(cluster.call, link, ADD_METADATA_SERVER, Empty()))
             outcomes.append((node, "added"))
         except CallFailed as failure:
             if not _is_member_already(failure):
