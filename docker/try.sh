@@ -112,7 +112,7 @@ is_healthy() {
 check_running() {
     for service in $nodes minio; do
         running=$("$engine" inspect -f '{{.State.Running}}' "$(container "$service")" 2>&1) || true
-        [ "$running" = true ] || fail "$service does not run: is one of its ports taken? (PUBLISH=no)"
+        [ "$running" = true ] || fail "$service does not run: see below; if a port is taken, PUBLISH=no"
     done
 }
 
@@ -125,6 +125,11 @@ leaders() {
     restatectl partitions list 2> "$scratch/leaders" \
         | awk '$3 == "Leader" && $4 == "Active" { sub(":.*", "", $2); leader[$1] = $2 }
                END { for (id in leader) print leader[id] }'
+}
+
+is_founded() {
+    partitions=$(restatectl config get 2> "$scratch/config" | sed -n 's/.*Number of partitions: *//p')
+    [ -n "$partitions" ]
 }
 
 all_led() { [ "$(leaders | wc -l)" -eq "$partitions" ]; }
@@ -171,8 +176,8 @@ say "start $compose_file with $compose"
 started=yes
 run_compose up -d --no-build || fail "the containers do not start"
 check_running
-await "three nodes are healthy" are_healthy
-partitions=$(restatectl config get | sed -n 's/.*Number of partitions: *//p')
+await "three nodes answer" are_healthy
+await "the cluster is founded" is_founded
 await "$partitions partitions are led" all_led
 restatectl status
 restatectl nodes list
