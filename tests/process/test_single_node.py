@@ -181,7 +181,7 @@ def resident_kib(node: NodeProcess) -> int:
         ("logs describe 99", "99"),
         ("logs find-tail 99", "99"),
         ("replicated-loglet info 99_0", "99"),
-        ("nodes remove N99", "remove"),
+        ("logs frobnicate 0", "frobnicate"),
         ("nodes frobnicate", "frobnicate"),
     ],
 )
