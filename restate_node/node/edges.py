@@ -7,7 +7,7 @@ table.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
@@ -27,10 +27,13 @@ from restate_node.roles.metadata_server.control_plane import (
     MetadataProxyHandlers,
     MetadataServerHandlers,
 )
+from restate_node.runtime.ports import Disk
 from restate_node.runtime.real.control_plane_endpoints import AnyMethod
 from restate_node.runtime.real.control_plane_methods import GrpcMethod, Page, PageHandler
 from restate_node.runtime.real.control_plane_metrics import metrics_page
+from restate_node.runtime.real.disk import RealDisk
 from restate_node.runtime.real.http_server import AsgiApplication
+from restate_node.runtime.real.rocksdb import RocksStore
 from restate_node.types.decision_events import DecisionEvent
 from restate_node.types.grpc_status import GrpcError, StatusCode
 from restate_node.types.ids import GenerationalNodeId, LogId, PartitionId
@@ -46,6 +49,7 @@ Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 Handlers = TypeVar("Handlers")
 
+COMPACTION_TIMEOUT_MS: Final = 30 * 60 * 1000
 CLUSTER_CTRL: Final = "restate.cluster_ctrl.ClusterCtrlSvc"
 
 
@@ -59,7 +63,13 @@ def node_ctl(node: Node, bound: Sequence[NamedAddress]) -> NodeCtl:
         statuses_of(node),
         Addresses(lambda: bound, _advertised(node)),
         node.provision,
+        lambda: _open_stores(node.ports.disk),
     )
+
+
+def _open_stores(disk: Disk) -> Mapping[str, RocksStore]:
+    """Only real disks have databases that are worth compacting."""
+    return disk.open_stores() if isinstance(disk, RealDisk) else {}
 
 
 def pages(node: Node, handlers: NodeCtl) -> dict[str, PageHandler]:
@@ -117,6 +127,14 @@ def _node_ctl(handlers: NodeCtl) -> list[AnyMethod]:
             ctl.ProvisionClusterRequest,
             ctl.ProvisionClusterResponse,
             handlers.provision_cluster,
+        ),
+        GrpcMethod(
+            service,
+            "TriggerCompaction",
+            ctl.TriggerCompactionRequest,
+            ctl.TriggerCompactionResponse,
+            handlers.trigger_compaction,
+            timeout_ms=COMPACTION_TIMEOUT_MS,
         ),
         GrpcMethod(
             service, "ClusterHealth", Empty, ctl.ClusterHealthResponse, handlers.cluster_health

@@ -10,10 +10,11 @@ while the node boots, and this service answers from the first moment.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from google.protobuf.empty_pb2 import Empty
@@ -27,7 +28,7 @@ from restate_node.roles.admin.configuration_message import (
     read_provider_kind,
     read_replication,
 )
-from restate_node.runtime.ports import Clock
+from restate_node.runtime.ports import Clock, StoreError
 from restate_node.types.cluster_configuration import ClusterConfiguration
 from restate_node.types.grpc_status import GrpcError, StatusCode
 from restate_node.types.logs import ProviderConfiguration, ProviderKind
@@ -38,6 +39,16 @@ from restate_node.types.partitions import PARTITIONS_MAX
 from restate_node.wire.pb import common_pb2
 from restate_node.wire.pb import node_ctl_svc_pb2 as messages
 
+_KIND_DIRECTORY: Final[Mapping[int, tuple[str, ...]]] = {
+    common_pb2.DK_PARTITION_STORE: ("db",),
+    common_pb2.DK_LOG_SERVER: ("log-store",),
+    common_pb2.DK_METADATA_SERVER: ("replicated-metadata-server",),
+}
+"""Where the databases of a kind are, below the data directory."""
+_BOTTOMMOST_SUPPORTED: Final = (
+    messages.BLC_UNSPECIFIED,
+    messages.BLC_IF_HAVE_COMPACTION_FILTER,
+)
 NANOS_PER_S: Final = 1_000_000_000
 _AGE_UNITS: Final = (
     ("day", 86_400 * NANOS_PER_S),
@@ -130,6 +141,24 @@ Provision = Callable[[ClusterConfiguration], Awaitable[bool]]
 """Found the cluster; False when it exists already. Raises MetadataError."""
 
 
+class Compactable(Protocol):
+    """A database of this node."""
+
+    @property
+    def column_families(self) -> int: ...
+
+    async def compact(self) -> None: ...
+
+
+Databases = Callable[[], Mapping[str, Compactable]]
+"""The databases that are open, by their place in the data directory."""
+
+
+def no_databases() -> Mapping[str, Compactable]:
+    """Of a node without a disk of its own."""
+    return {}
+
+
 class NodeCtl:
     """The handlers, one method each; errors are GrpcErrors."""
 
@@ -142,6 +171,7 @@ class NodeCtl:
         statuses: Statuses,
         addresses: Addresses,
         provision: Provision,
+        databases: Databases = no_databases,
     ) -> None:
         """`started_at` is monotonic time of the clock."""
         self._options = options
@@ -151,6 +181,8 @@ class NodeCtl:
         self._statuses = statuses
         self._addresses = addresses
         self._provision = provision
+        self._databases = databases
+        self._compacting = asyncio.Lock()
 
     # ------------------------------------------------------------ identity
 
@@ -239,6 +271,33 @@ class NodeCtl:
             enabled_features=[messages.CONTROLLED_IDEMPOTENT_SHARDING],
         )
 
+    # ------------------------------------------------------------ compaction
+
+    async def trigger_compaction(
+        self, request: messages.TriggerCompactionRequest
+    ) -> messages.TriggerCompactionResponse:
+        """One database after the other: together they would starve the node's own work.
+
+        Cancellation-safe: what runs goes on to its end.
+        """
+        if request.options.bottommost_level_compaction not in _BOTTOMMOST_SUPPORTED:
+            raise _invalid("bottommost levels are compacted as RocksDB chooses: leave that out")
+        if request.options.recalculate_level:
+            raise _invalid("levels are not recalculated: leave that out")
+        if self._compacting.locked():
+            text = "a compaction is under way on this node; try again when it has ended"
+            raise GrpcError(StatusCode.RESOURCE_EXHAUSTED, text)
+        wanted = {kind for number in request.databases for kind in _KIND_DIRECTORY.get(number, ())}
+        async with self._compacting:
+            results = [
+                await _compacted(name, database)
+                for name, database in self._databases().items()
+                if not request.databases or name.partition("/")[0] in wanted
+            ]
+        return messages.TriggerCompactionResponse(results=results)
+
+    # ------------------------------------------------------------ founding
+
     async def _found(self, wanted: ClusterConfiguration) -> None:
         try:
             newly_founded = await self._provision(wanted)
@@ -273,6 +332,17 @@ class NodeCtl:
 
     def _age_s(self) -> float:
         return max(0.0, self._clock.monotonic() - self._started_at)
+
+
+async def _compacted(name: str, database: Compactable) -> messages.DatabaseCompactionResult:
+    try:
+        count = database.column_families
+        await database.compact()
+    except StoreError as error:
+        return messages.DatabaseCompactionResult(db_name=name, success=False, error=str(error))
+    return messages.DatabaseCompactionResult(
+        db_name=name, success=True, column_families_compacted=count
+    )
 
 
 def age_text(seconds: float) -> str:

@@ -20,6 +20,7 @@ from restate_node.ctl.methods import (
     REMOVE_METADATA_SERVER,
     SEAL_AND_EXTEND_CHAIN,
     SEAL_CHAIN,
+    TRIGGER_COMPACTION,
     TRIM_LOG,
 )
 from restate_node.types.ids import PartitionId, PlainNodeId, Version
@@ -30,6 +31,7 @@ from restate_node.wire.logs import encode_params
 from restate_node.wire.partitions import decode_epoch_metadata, encode_epoch_metadata
 from restate_node.wire.pb import cluster_ctrl_pb2 as messages
 from restate_node.wire.pb import operator_pb2 as operator
+from restate_node.wire.pb.node_ctl_svc_pb2 import TriggerCompactionResponse
 from restate_node.wire.storage_codec import encode_shape
 
 assert ctl  # a fixture
@@ -286,3 +288,29 @@ def test_why_merges_what_the_nodes_remember(ctl: Ctl) -> None:
     assert [event["decision"] for event in document["events"]] == ["step 1000", "step 2000"]
     assert document["now"]["now"] == "[N1]"
     assert unknown.code == 1 and "partition 9 not found" in unknown.stderr
+
+
+# ---------------------------------------------------------------- storage
+
+
+def test_compaction_says_what_failed(ctl: Ctl) -> None:
+    """Goal: a row per database, a problem per failure. How: one of two databases fails."""
+    asked: list[Any] = []
+    fake = Operable()
+
+    def compact(request: Any) -> Any:
+        asked.append(request)
+        results = [
+            {"db_name": "log-store", "success": True, "column_families_compacted": 2},
+            {"db_name": "db/0", "success": False, "error": "no space"},
+        ]
+        return TriggerCompactionResponse(results=results)
+
+    fake.node.on(TRIGGER_COMPACTION, compact)
+    with fake:
+        ended = ctl("-s", fake.address, "storage", "compact", "-n", "N1", "-d", "log-server")
+    assert ended.code == 1
+    assert "N1    log-store  OK      2" in ended.stdout
+    assert "1 succeeded, 1 failed" in ended.stdout
+    assert "compaction of db/0 on N1: no space" in ended.stderr
+    assert [kind for request in asked for kind in request.databases] == [3]

@@ -13,6 +13,7 @@ from restate_node.cluster.metadata_errors import MetadataUnavailable
 from restate_node.node.node_ctl import (
     Addresses,
     AddressKind,
+    Databases,
     LogServerStatus,
     MetadataServerStatus,
     NamedAddress,
@@ -21,7 +22,9 @@ from restate_node.node.node_ctl import (
     RoleStatus,
     Statuses,
     age_text,
+    no_databases,
 )
+from restate_node.runtime.ports import StoreError
 from restate_node.types.cluster_configuration import ClusterConfiguration
 from restate_node.types.grpc_status import GrpcError, StatusCode
 from restate_node.types.ids import GenerationalNodeId, PlainNodeId, Version
@@ -88,7 +91,13 @@ def configuration() -> NodesConfiguration:
     return NodesConfiguration(Version(7), "test", members, cluster_fingerprint=9)
 
 
-def node_ctl(*, member: bool, founder: Founder | None = None, **options: Any) -> NodeCtl:
+def node_ctl(
+    *,
+    member: bool = True,
+    founder: Founder | None = None,
+    databases: Databases = no_databases,
+    **options: Any,
+) -> NodeCtl:
     cache = MetadataCache("test")
     if member:
         cache.joined_as(GenerationalNodeId(PlainNodeId(1), 4))
@@ -101,6 +110,7 @@ def node_ctl(*, member: bool, founder: Founder | None = None, **options: Any) ->
         statuses(member),
         Addresses(lambda: [BOUND], [ADVERTISED]),
         (founder or Founder()).provision,
+        databases,
     )
 
 
@@ -263,3 +273,54 @@ async def test_provisioning_without_metadata_servers() -> None:
     with pytest.raises(GrpcError, match="nobody answers") as raised:
         await ctl.provision_cluster(messages.ProvisionClusterRequest())
     assert raised.value.code is StatusCode.UNAVAILABLE
+
+
+class FakeDatabase:
+    """Counts its compactions, or fails."""
+
+    def __init__(self, error: str = "") -> None:
+        self.column_families = 2
+        self.compactions = 0
+        self._error = error
+
+    async def compact(self) -> None:
+        if self._error:
+            raise StoreError(self._error)
+        self.compactions += 1
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ([], ["db/0", "db/1", "log-store"]),
+        ([2], ["db/0", "db/1"]),
+        ([3], ["log-store"]),
+        ([4], []),
+    ],
+)
+async def test_compaction_reaches_the_databases_of_a_kind(
+    kinds: list[int], expected: list[str]
+) -> None:
+    """Goal: every database of the kind is compacted, and one that fails says why."""
+    stores = {
+        "db/0": FakeDatabase(),
+        "db/1": FakeDatabase("disk full"),
+        "log-store": FakeDatabase(),
+    }
+    service = node_ctl(databases=lambda: stores)
+    request = messages.TriggerCompactionRequest(databases=kinds)
+    results = (await service.trigger_compaction(request)).results
+    assert [result.db_name for result in results] == expected
+    for result in results:
+        assert result.success == (result.db_name != "db/1")
+        assert result.success or "disk full" in result.error
+        assert stores[result.db_name].compactions == result.success
+
+
+async def test_compaction_refuses_what_it_cannot_do() -> None:
+    """Goal: no option is silently ignored."""
+    for options in ({"bottommost_level_compaction": 3}, {"recalculate_level": True}):
+        request = messages.TriggerCompactionRequest(options=options)
+        with pytest.raises(GrpcError) as raised:
+            await node_ctl().trigger_compaction(request)
+        assert raised.value.code is StatusCode.INVALID_ARGUMENT

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from restate_node.runtime.ports import StoreLocked
+from restate_node.runtime.ports import StoreLocked, StoreOptions
 from restate_node.runtime.real.disk import RealDisk
 
 HOLDER = """
@@ -41,3 +41,19 @@ def test_a_leftover_of_a_crash_does_not_matter(tmp_path: Path) -> None:
     assert disk.read_file("marker") is None
     disk.write_file("marker", b"whole")
     assert disk.read_file("marker") == b"whole"
+
+
+async def test_open_stores_are_known_until_they_close(tmp_path: Path) -> None:
+    """Goal: an operator's compaction reaches what is open and nothing else. Method: open two,
+    compact one, close it."""
+    disk = RealDisk(tmp_path)
+    first = disk.open_store("log-store", StoreOptions(("a", "b")))
+    second = disk.open_store("db/0", StoreOptions(("a", "b"), write_ahead_log=False))
+    try:
+        assert list(disk.open_stores()) == ["db/0", "log-store"]
+        assert first.column_families > second.column_families
+        await disk.open_stores()["log-store"].compact()
+        await first.close()
+        assert list(disk.open_stores()) == ["db/0"]
+    finally:
+        await second.close()

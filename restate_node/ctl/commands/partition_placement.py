@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Annotated
 
@@ -67,7 +66,7 @@ async def set_replicas(
 
     def change(present: EpochMetadata | None) -> EpochMetadata | None:
         nonlocal changed
-        result = _placed(present, replication, wanted, freeze)
+        result = _placed(present, replication, wanted, freeze, session.times.now_ms)
         changed = result is not present
         return result if changed else None
 
@@ -192,10 +191,10 @@ def _placed(
     replication: ReplicationProperty,
     wanted: tuple[PlainNodeId, ...],
     freeze: str | None,
+    now_ms: int,
 ) -> EpochMetadata:
     """The metadata with that replica set to come, one version later; itself if it is so already."""
     base = present or EpochMetadata(Version(0))
-    now_ms = time.time_ns() // 1_000_000
     latest = base.next or base.current
     if latest is None:
         result = base.set_initial_current(replication, wanted, now_ms)

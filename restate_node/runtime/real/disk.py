@@ -22,6 +22,7 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
+from weakref import WeakValueDictionary
 
 from restate_node.runtime.ports import (
     FILE_CHUNK_BYTES_MAX,
@@ -49,6 +50,7 @@ class RealDisk:
         self._base = base.absolute()
         self._memory = memory or StoreMemory()
         self._lock_descriptor: int | None = None
+        self._stores: WeakValueDictionary[str, RocksStore] = WeakValueDictionary()
         with _mapped_errors(f"create data directory {base}"):
             self._make_directory(self._base)
 
@@ -72,7 +74,12 @@ class RealDisk:
         place = self._place(path)
         with _mapped_errors(f"open store {path}"):
             self._make_directory(place)
-        return RocksStore(place, options, self._memory, self._place)
+        store = self._stores[path] = RocksStore(place, options, self._memory, self._place)
+        return store
+
+    def open_stores(self) -> dict[str, RocksStore]:
+        """The stores that are open now, by path."""
+        return {path: store for path, store in sorted(self._stores.items()) if store.is_open}
 
     def exists(self, path: str) -> bool:
         """Whether a file or directory is there."""

@@ -218,6 +218,16 @@ class RocksStore:
         """Await that every earlier write is durable; costs a future. Without a log: flush."""
         return self._group_commit.join_round()
 
+    @property
+    def is_open(self) -> bool:
+        """It has not been told to close."""
+        return self._closing is None and self._database is not None
+
+    @property
+    def column_families(self) -> int:
+        """How many RocksDB keeps; families of the port may share one."""
+        return len(self._columns())
+
     # ------------------------------------------------------------ on threads
 
     async def flush(self) -> None:
