@@ -39,7 +39,7 @@ from restate_node.roles.log_server.log_store import LogStore
 from restate_node.roles.log_server.service import LogServer
 from restate_node.roles.log_server.start import prepare
 from restate_node.roles.metadata_server.service import MetadataServer
-from restate_node.roles.worker.context import LeadershipListeners, WorkerContext
+from restate_node.roles.worker.context import LeadershipListeners, Neighbours, WorkerContext
 from restate_node.roles.worker.manager import PartitionManager
 from restate_node.roles.worker.snapshot_repository import (
     RepositoryIdentity,
@@ -50,6 +50,7 @@ from restate_node.runtime.tasks import ShutdownCause, TaskCenter, TaskKind
 from restate_node.runtime.watch import Watch
 from restate_node.types.cluster_configuration import ClusterConfiguration
 from restate_node.types.fabric import Peer
+from restate_node.types.ids import PlainNodeId
 from restate_node.types.nodes import NodesConfiguration, Role
 from restate_node.types.options import NodeOptions
 from restate_node.types.processor_messages import GetNodeState, NodeState
@@ -228,10 +229,18 @@ class Node:
             options=self.options.worker,
             listeners=listeners,
             snapshots=self._snapshot_repository(),
+            neighbours=Neighbours(self._ask_node, self._count_workers),
             exporting=asyncio.Semaphore(self.options.worker.snapshots.export_concurrency_limit),
         )
         self.worker = PartitionManager(context, self.fabric.router, self.cache.partition_table)
         self.worker.start()
+
+    async def _ask_node(self, node: PlainNodeId) -> NodeState:
+        return await self.fabric.call(node, GetNodeState(), NodeState, timeout_s=1.0)
+
+    def _count_workers(self) -> int:
+        members = self.cache.nodes.value.members()
+        return sum(Role.WORKER in member.roles for member in members)
 
     def _snapshot_repository(self) -> SnapshotRepository | None:
         options, objects = self.options.worker.snapshots, self.ports.objects

@@ -29,7 +29,6 @@ from restate_node.node.edges import admin_api, grpc_methods, node_ctl, pages
 from restate_node.node.marker import MarkerError
 from restate_node.node.node import Node
 from restate_node.node.node_ctl import AddressKind, NamedAddress
-from restate_node.node.object_stores import ObjectsError, open_objects
 from restate_node.node.ports import Ports
 from restate_node.roles.log_server.start import CannotStart
 from restate_node.runtime.ports import StoreError
@@ -42,6 +41,7 @@ from restate_node.runtime.real.front_address import AddressUnusable, ListenAddre
 from restate_node.runtime.real.front_splice import SpliceAcceptor
 from restate_node.runtime.real.http_server import HttpServer
 from restate_node.runtime.real.loop import LoopStall, LoopWatchdog
+from restate_node.runtime.real.objects import open_objects
 from restate_node.runtime.tasks import ShutdownCause, TaskKind
 from restate_node.types.nodes import Role
 from restate_node.types.options import NodeOptions
@@ -91,10 +91,12 @@ def _build(options: NodeOptions) -> tuple[Node, DataPlane]:
     try:
         disk = RealDisk(directory)
         seed = int.from_bytes(os.urandom(16), "big")
-        objects = open_objects(options.worker.snapshots)
-        ports = Ports(RealClock(), data_plane, disk, random.Random(seed), objects)
+        rng = random.Random(seed)
+        opened = open_objects(options.worker.snapshots, random.Random(rng.getrandbits(64)))
+        objects = None if opened is None else opened[0]
+        ports = Ports(RealClock(), data_plane, disk, rng, objects)
         return Node(options, ports, str(directory)), data_plane
-    except (StoreError, MarkerError, ObjectsError) as error:
+    except (StoreError, MarkerError, ValueError) as error:
         raise StartError(str(error)) from None
 
 

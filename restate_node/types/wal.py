@@ -26,6 +26,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from restate_node.types.ids import GenerationalNodeId, LeaderEpoch, PartitionId, Version
+from restate_node.types.offsets import Lsn
 from restate_node.types.partitions import KeyRange
 
 PRODUCER_ID_BYTES: Final = 16
@@ -83,7 +84,16 @@ class PatchState(msgspec.Struct, frozen=True, array_like=True, tag="patch-state"
     expected_version: str | None = None
 
 
-Command: TypeAlias = AnnounceLeader | PatchState
+class UpdateDurability(
+    msgspec.Struct, frozen=True, array_like=True, tag="update-partition-durability"
+):
+    """Records up to that LSN need not be kept for recovery; since when, by the leader's clock."""
+
+    durable_point: Lsn
+    unix_ms: int
+
+
+Command: TypeAlias = AnnounceLeader | PatchState | UpdateDurability
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):

@@ -22,10 +22,11 @@ from restate_node.types.wal import (
     PartitionProducer,
     SelfProposal,
     Unreadable,
+    UpdateDurability,
 )
 
 FORMAT: Final = 1
-TAGS: Final = frozenset(("announce-leader", "patch-state"))
+TAGS: Final = frozenset(("announce-leader", "patch-state", "update-partition-durability"))
 
 _PREFIX: Final = bytes((FORMAT,))
 _DAMAGED: Final = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
@@ -60,7 +61,13 @@ def _checked(envelope: Envelope) -> Envelope | Unreadable:
         return Unreadable("the record is damaged: its partition key is not one of 64 bits")
     if envelope.dedup is not None and not _is_sound(envelope.dedup):
         return Unreadable("the record is damaged: its dedup is not a producer and its number")
+    if isinstance(envelope.command, UpdateDurability) and not _is_point(envelope.command):
+        return Unreadable("the record is damaged: its durable point is not an LSN and a time")
     return envelope
+
+
+def _is_point(command: UpdateDurability) -> bool:
+    return 0 <= command.durable_point <= _KEY_MAX and 0 <= command.unix_ms <= _KEY_MAX
 
 
 def _is_sound(dedup: Dedup) -> bool:

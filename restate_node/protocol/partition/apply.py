@@ -21,11 +21,12 @@ from restate_node.protocol.dedup import is_new, number_of, producer_of
 from restate_node.protocol.partition import tables
 from restate_node.protocol.partition.commands.announce_leader import announce_leader
 from restate_node.protocol.partition.commands.patch_state import patch_state
+from restate_node.protocol.partition.commands.update_durability import update_durability
 from restate_node.protocol.partition.effects import Effect
 from restate_node.protocol.partition.transaction import Transaction
 from restate_node.types.ids import PartitionId
 from restate_node.types.offsets import Lsn
-from restate_node.types.wal import AnnounceLeader, Dedup, Envelope, PatchState
+from restate_node.types.wal import AnnounceLeader, Dedup, Envelope, PatchState, UpdateDurability
 
 
 def apply(
@@ -40,6 +41,8 @@ def apply(
             mutations, effects = announce_leader(partition, command)
         case PatchState() as command:
             mutations, effects = patch_state(envelope.partition_key, command, transaction)
+        case UpdateDurability() as command:
+            mutations, effects = update_durability(partition, command, transaction)
         case _:
             assert_never(envelope.command)
     transaction.put(mutations)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from restate_node.types.ids import GenerationalNodeId, LeaderEpoch
+from restate_node.types.offsets import Lsn
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +39,12 @@ class PatchRejected:
     found: str
 
 
-Effect: TypeAlias = LeaderAnnounced | StatePatched | PatchRejected
+@dataclass(frozen=True, slots=True)
+class DurabilityAdvanced:
+    """Records up to the point are safe without the log, since that time."""
+
+    point: Lsn
+    unix_ms: int
+
+
+Effect: TypeAlias = LeaderAnnounced | StatePatched | PatchRejected | DurabilityAdvanced

@@ -5,6 +5,7 @@
     de | partition u64 | 2 | 16 bytes      … of an ingress               sequence u64
     fs | partition u64 | 2                 applied LSN                   LSN u64
     fs | partition u64 | 7                 who leads                     LeaderRecord (msgpack)
+    fs | partition u64 | 8                 durable point                 LSN u64 | unix ms u64
     st | partition key u64 | service | key | name    an entry of user state, as its owner wrote it
 
 Numbers are big-endian, so rows lie in their order. A service and a key are written with their
@@ -40,6 +41,7 @@ _MACHINE: Final = b"fs"
 _STATE: Final = b"st"
 _APPLIED_LSN: Final = 2
 _LEADER: Final = 7
+_DURABILITY: Final = 8
 _SELF, _PARTITION, _INGRESS = b"\x00", b"\x01", b"\x02"
 
 _U64: Final = struct.Struct(">Q")
@@ -152,6 +154,31 @@ def read_leader(tables: TableReader, partition: PartitionId) -> LeaderRecord | N
 def write_leader(partition: PartitionId, leader: LeaderRecord) -> Mutation:
     """Remember an announcement."""
     return Mutation(_machine_key(partition, _LEADER), _encoder.encode(leader))
+
+
+@dataclass(frozen=True, slots=True)
+class DurablePoint:
+    """Records up to here are safe without the log, since that time."""
+
+    lsn: Lsn
+    unix_ms: int
+
+
+def read_durable_point(tables: TableReader, partition: PartitionId) -> DurablePoint | None:
+    """The highest that was recorded; None before the first."""
+    raw = tables.get(_machine_key(partition, _DURABILITY))
+    if raw is None:
+        return None
+    try:
+        lsn, unix_ms = _U64_PAIR.unpack(raw)
+    except struct.error:
+        raise CorruptTable(f"partition {partition}: malformed durable point") from None
+    return DurablePoint(Lsn(lsn), unix_ms)
+
+
+def write_durable_point(partition: PartitionId, point: DurablePoint) -> Mutation:
+    """Remember a point."""
+    return Mutation(_machine_key(partition, _DURABILITY), _U64_PAIR.pack(point.lsn, point.unix_ms))
 
 
 def _machine_key(partition: PartitionId, variable: int) -> bytes:

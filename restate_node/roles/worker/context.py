@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -12,8 +12,15 @@ from restate_node.roles.worker.log import Log
 from restate_node.roles.worker.snapshot_repository import SnapshotRepository
 from restate_node.runtime.ports import Clock, Disk
 from restate_node.runtime.tasks import TaskCenter
-from restate_node.types.ids import GenerationalNodeId, LeaderEpoch, LogId, PartitionId
+from restate_node.types.ids import (
+    GenerationalNodeId,
+    LeaderEpoch,
+    LogId,
+    PartitionId,
+    PlainNodeId,
+)
 from restate_node.types.options import WorkerOptions
+from restate_node.types.processor_messages import NodeState
 
 EXPORTS_MAX: Final = 4
 """Unless the options say otherwise."""
@@ -43,6 +50,16 @@ class LeadershipListeners:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbours:
+    """What a leader wants to know of other workers."""
+
+    ask: Callable[[PlainNodeId], Awaitable[NodeState]]
+    """How its processors are; raises RpcFailure."""
+    workers: Callable[[], int]
+    """How many there are, this one included."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerContext:
     """Given to every processor."""
 
@@ -57,6 +74,8 @@ class WorkerContext:
     listeners: LeadershipListeners
     snapshots: SnapshotRepository | None = None
     """None: no repository is configured."""
+    neighbours: Neighbours | None = None
+    """None: this worker trims no logs."""
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever opens a store."""
     exporting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EXPORTS_MAX))

@@ -26,6 +26,7 @@ from restate_node.cluster.metadata_errors import MetadataError
 from restate_node.protocol.leadership import Leader, Leadership, Verdict
 from restate_node.protocol.partition import tables
 from restate_node.protocol.partition.effects import (
+    DurabilityAdvanced,
     Effect,
     LeaderAnnounced,
     PatchRejected,
@@ -115,7 +116,7 @@ class LeaderDuty:
                             expected=expected,
                             found=found,
                         )
-                case StatePatched():
+                case StatePatched() | DurabilityAdvanced():
                     pass
                 case _:
                     assert_never(effect)
@@ -214,6 +215,14 @@ class LeaderDuty:
         if led:
             self._context.listeners.on_follower(self._partition.log_id, self._partition.id)
             logger.info("leads no longer", partition=self._partition.id)
+
+    def propose(self, command: wal.UpdateDurability) -> None:
+        """Write a record of the leader's own, if there is room; nobody waits for it."""
+        term = self._term
+        if term is None or not self.leadership.is_leader or term.appender.is_full:
+            return
+        envelope = wal.Envelope(term.next_number(), self._partition.key_range.start, command)
+        term.appender.submit(pack([encode_record(envelope)]), lambda _: None)
 
     # ------------------------------------------------------------ requests of clients
 

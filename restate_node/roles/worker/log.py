@@ -71,3 +71,7 @@ class Log(Protocol):
     async def find_tail(self, log: LogId) -> FoundTail:
         """Raises UnknownLog, LogUnavailable."""
         ...
+
+    async def trim(self, log: LogId, trim_point: Lsn) -> Lsn:
+        """Forget up to and including the LSN. Raises UnknownLog, LogUnavailable."""
+        ...

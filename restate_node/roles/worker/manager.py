@@ -27,13 +27,14 @@ import structlog
 from restate_node.cluster.metadata_errors import MetadataError
 from restate_node.fabric.router import Reply, Router
 from restate_node.roles.worker.context import WorkerContext
+from restate_node.roles.worker.log_trimmer import LedPartition, LogTrimmer
 from restate_node.roles.worker.partition_store import PartitionStore
 from restate_node.roles.worker.processor import PartitionProcessor
 from restate_node.roles.worker.snapshots import remove_leftovers
 from restate_node.runtime.tasks import TaskKind
 from restate_node.runtime.watch import Watch
 from restate_node.types.fabric import Peer, RpcCode, RpcFailure
-from restate_node.types.ids import GenerationalNodeId, PartitionId
+from restate_node.types.ids import GenerationalNodeId, PartitionId, PlainNodeId
 from restate_node.types.nodes import WorkerState
 from restate_node.types.partitions import EpochMetadata, Partition, PartitionTable
 from restate_node.types.processor_messages import (
@@ -99,6 +100,9 @@ class PartitionManager:
         tasks = self._context.tasks
         tasks.spawn(TaskKind.WORKER, "partition table of the worker", self._follow_table())
         tasks.spawn(TaskKind.WORKER, "activation of the worker", self._activate())
+        if self._context.neighbours is not None:
+            trimmer = LogTrimmer(self._context, self._context.neighbours, self._led)
+            tasks.spawn(TaskKind.WORKER, "log trimmer", trimmer.run())
 
     # ------------------------------------------------------------ for others on this node
 
@@ -111,6 +115,15 @@ class PartitionManager:
         """The stores that are open now, for reading within this turn of the loop."""
         stores = {number: running.processor.store for number, running in self._running.items()}
         return {number: store for number, store in stores.items() if store is not None}
+
+    def _led(self) -> list[tuple[LedPartition, tuple[PlainNodeId, ...]]]:
+        """What this node leads, each with its replicas."""
+        found = ((number, running.processor.led()) for number, running in self._running.items())
+        return [
+            (led, tuple(self._orders[number].metadata.replicas))
+            for number, led in found
+            if led is not None
+        ]
 
     # ------------------------------------------------------------ requests
 

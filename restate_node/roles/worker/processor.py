@@ -18,11 +18,15 @@ from typing import Final, cast
 
 import structlog
 
+from restate_node.protocol.durability import TrimQueue
 from restate_node.protocol.leadership import RunState
+from restate_node.protocol.partition import tables
+from restate_node.protocol.partition.effects import DurabilityAdvanced, Effect
 from restate_node.roles.worker.bootstrap import Bootstrap
 from restate_node.roles.worker.context import WorkerContext
 from restate_node.roles.worker.errors import CannotProceed, TrimGapEncountered
 from restate_node.roles.worker.leader import LeaderDuty
+from restate_node.roles.worker.log_trimmer import LedPartition
 from restate_node.roles.worker.partition_store import PartitionStore
 from restate_node.roles.worker.replay import Replay
 from restate_node.roles.worker.snapshots import SNAPSHOT_FAILURES, PartitionSnapshots
@@ -69,7 +73,11 @@ class Life:
     ) -> None:
         self.store = store
         self.duty = LeaderDuty(partition, store, context, asked_to_lead)
-        self.replay = Replay(partition, store, context, self.duty.applied)
+        self.replay = Replay(partition, store, context, self._applied)
+        self.trims = TrimQueue()
+        recorded = tables.read_durable_point(store, partition.id)
+        if recorded is not None:
+            self.trims.note(recorded.lsn, recorded.unix_ms)
         repository = context.snapshots
         self.snapshots: PartitionSnapshots | None = None
         if repository is not None:
@@ -87,6 +95,12 @@ class Life:
                     group.create_task(self.snapshots.run(self._is_active_leader))
         finally:
             self.duty.stop()
+
+    def _applied(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, DurabilityAdvanced):
+                self.trims.note(effect.point, effect.unix_ms)
+        self.duty.applied(effects)
 
     def _is_active_leader(self) -> bool:
         is_active = self.replay.status is ReplayStatus.ACTIVE
@@ -126,6 +140,21 @@ class PartitionProcessor:
             text = f"partition {self._partition.id} does not run here now"
             raise RpcFailure(RpcCode.NOT_READY, text)
         return await self._life.duty.patch_state(request)
+
+    def led(self) -> LedPartition | None:
+        """What the trimmer of logs needs, if this node leads the partition."""
+        life = self._life
+        if life is None or not life.duty.leadership.is_leader:
+            return None
+        recorded = tables.read_durable_point(life.store, self._partition.id)
+        return LedPartition(
+            self._partition,
+            None if life.snapshots is None else life.snapshots.archived,
+            life.store.durable,
+            None if recorded is None else recorded.lsn,
+            life.trims,
+            life.duty.propose,
+        )
 
     async def create_snapshot(self, request: CreateSnapshot) -> SnapshotCreated:
         """Raises RpcFailure."""

@@ -18,7 +18,7 @@ from restate_node.protocol.partition.apply import apply
 from restate_node.protocol.partition.tables import StateOwner, TableReader
 from restate_node.protocol.partition.transaction import Transaction
 from restate_node.protocol.read_cursor import Gap, Run
-from restate_node.roles.worker.context import LeadershipListeners, WorkerContext
+from restate_node.roles.worker.context import LeadershipListeners, Neighbours, WorkerContext
 from restate_node.roles.worker.manager import PartitionManager
 from restate_node.roles.worker.partition_store import state_hash
 from restate_node.roles.worker.snapshot_repository import (
@@ -33,7 +33,7 @@ from restate_node.sim.hosts import Death, Incarnation, SimClock
 from restate_node.sim.loop import SimLoop, simulate
 from restate_node.sim.objects import SimBucket
 from restate_node.types import records
-from restate_node.types.fabric import Peer, RpcFailure
+from restate_node.types.fabric import Peer, RpcCode, RpcFailure
 from restate_node.types.ids import (
     GenerationalNodeId,
     LeaderEpoch,
@@ -222,6 +222,11 @@ class MemoryLogs:
             raise UnknownLog(f"unknown log '{log}'")
         return Tail(LogTail(TailState.OPEN, Lsn(self.logs[log].tail.value)))
 
+    async def trim(self, log: LogId, trim_point: Lsn) -> Lsn:
+        self._check()
+        self.logs[log].trimmed = max(self.logs[log].trimmed, trim_point)
+        return trim_point
+
     def _check(self) -> None:
         if self.unavailable:
             raise LogUnavailable("no log servers")
@@ -294,9 +299,19 @@ class Worker:
             self.world.options,
             LeadershipListeners(self._announced, self._leads, self._follows),
             self._repository(),
+            Neighbours(self._ask_neighbour, lambda: len(self.world.workers)),
         )
         self.manager = PartitionManager(context, self.router, self.world.table)
         self.manager.start()
+
+    async def _ask_neighbour(self, node: PlainNodeId) -> NodeState:
+        neighbour = self.world.workers[node - 1]
+        if not neighbour.process.alive:
+            raise RpcFailure(RpcCode.UNREACHABLE, f"{neighbour.host} is down")
+        answers: list[NodeState] = []
+        peer = Peer(self.me, "test")
+        neighbour.router.dispatch(peer, GetNodeState(), answers.append)  # type: ignore[arg-type]
+        return answers[0]
 
     def _repository(self) -> SnapshotRepository | None:
         loop, bucket = self.world.loop, self.world.bucket
