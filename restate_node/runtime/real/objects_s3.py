@@ -56,6 +56,9 @@ CHUNK_BYTES: Final = 1024 * 1024
 PAGE_OBJECTS_MAX: Final = 1_000
 ATTEMPTS_MAX: Final = 10
 """When the options name no limit."""
+REQUEST_SECONDS_MAX: Final = 120.0
+"""One attempt, with a part or a piece. The library's own limits miss a service that never asks for
+the body it was promised."""
 ABORT_SECONDS_MAX: Final = 10.0
 
 Result = TypeVar("Result")
@@ -261,7 +264,8 @@ class S3Objects:
         attempt = 1
         while True:
             try:
-                return await self._client.run(call)
+                async with asyncio.timeout(REQUEST_SECONDS_MAX):
+                    return await self._client.run(call)
             except Exception as error:
                 failure: ObjectStoreError = mapped(error, doing)
                 if not isinstance(failure, ObjectStoreUnavailable) or attempt >= attempts_max:
