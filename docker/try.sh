@@ -4,7 +4,7 @@
 #   its leaders to move, writes again; starts the node again; tears everything down.
 #
 #   docker/try.sh                      docker/compose.yml
-#   docker/try.sh docker-compose.yml   another file, such as Restate's own: only its image changes
+#   docker/try.sh docker-compose.yml   another file, such as Restate's own: see README.md for what changes
 #
 # Variables: ENGINE podman or docker · BASE_IMAGE, BUILD_FLAGS for the build (see Dockerfile)
 #            S3_IMAGE the store; if it cannot be pulled, Dockerfile.s3 stands in
