@@ -167,7 +167,10 @@ def test_fresh_cluster_is_placed_and_led_within_a_second() -> None:
         assert max(led.count(node) for node in (1, 2, 3)) <= 3
         assert [c.is_controller for c in cluster.controllers.values()] == [True, False, False]
         assert cluster.controllers[2].instructions_sent == 0
-        assert {event.partition for event in cluster.controllers[1].events} == set(range(6))
+        controller = cluster.controllers[1]
+        assert {event.partition for event in controller.events} == set(range(6))
+        for kept in controller.events_of(PartitionId(3)):
+            assert kept.reason and kept.inputs["replication"] == "{node: 2}"
 
 
 def test_nothing_is_said_or_written_when_nothing_changes() -> None:
