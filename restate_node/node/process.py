@@ -31,7 +31,7 @@ from restate_node.node.node import Node
 from restate_node.node.node_ctl import AddressKind, NamedAddress
 from restate_node.node.ports import Ports
 from restate_node.roles.log_server.start import CannotStart
-from restate_node.runtime.ports import StoreError
+from restate_node.runtime.ports import ObjectStore, StoreError
 from restate_node.runtime.real.clock import RealClock
 from restate_node.runtime.real.control_plane import SOCKET_PATH_BYTES_MAX, ControlPlane
 from restate_node.runtime.real.data_plane import DataPlane
@@ -92,12 +92,19 @@ def _build(options: NodeOptions) -> tuple[Node, DataPlane]:
         disk = RealDisk(directory)
         seed = int.from_bytes(os.urandom(16), "big")
         rng = random.Random(seed)
-        opened = open_objects(options.worker.snapshots, random.Random(rng.getrandbits(64)))
-        objects = None if opened is None else opened[0]
+        objects = _objects(options, random.Random(rng.getrandbits(64)))
         ports = Ports(RealClock(), data_plane, disk, rng, objects)
         return Node(options, ports, str(directory)), data_plane
-    except (StoreError, MarkerError, ValueError) as error:
+    except (StoreError, MarkerError) as error:
         raise StartError(str(error)) from None
+
+
+def _objects(options: NodeOptions, rng: random.Random) -> ObjectStore | None:
+    try:
+        opened = open_objects(options.worker.snapshots, rng)
+    except ValueError as error:
+        raise StartError(str(error)) from None
+    return None if opened is None else opened[0]
 
 
 async def _serve_edges(
