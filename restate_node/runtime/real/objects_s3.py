@@ -48,10 +48,10 @@ __all__ = ["S3Objects"]
 
 logger = structlog.get_logger(__name__)
 
-PART_BYTES: Final = 8 * 1024 * 1024
-PARTS_MAX: Final = 5
+PART_BYTES: Final = 5 * 1024 * 1024
+PARTS_MAX: Final = 4
 PARTS_OF_AN_OBJECT_MAX: Final = 10_000
-"""The service's limit: with our parts, 78 GiB."""
+"""The service's limit: with our parts, 48 GiB."""
 CHUNK_BYTES: Final = 1024 * 1024
 PAGE_OBJECTS_MAX: Final = 1_000
 ATTEMPTS_MAX: Final = 10
@@ -207,7 +207,11 @@ class S3Objects:
                 for number in range(2, PARTS_OF_AN_OBJECT_MAX + 1):
                     if source.ended:
                         break
-                    begin(group, number, await self._next_part(source))
+                    part = await self._next_part(source)
+                    if not part:  # the content ended where the part before did
+                        self._parts.release()
+                        break
+                    begin(group, number, part)
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
         if not source.ended:
