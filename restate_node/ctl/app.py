@@ -28,6 +28,7 @@ NOUNS: tuple[tuple[str, str, str], ...] = (
     ("metadata", "metadata", "Raw objects of the metadata store"),
     ("metadata-server", "metadata_server", "The servers of the metadata store (alias: ms)"),
     ("replicated-loglet", "replicated_loglet", "Log servers and single loglets"),
+    ("snapshots", "snapshots", "Snapshots of partitions"),
     ("storage", "storage", "The databases on the disks of the nodes"),
     ("why", "why", "The decisions of the control plane about a log or a partition"),
     ("provision", "provision", "Turn new nodes into a cluster"),

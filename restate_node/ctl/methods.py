@@ -109,6 +109,11 @@ SEAL_AND_EXTEND_CHAIN = Method(
     cluster_ctrl_pb2.SealAndExtendChainRequest,
     cluster_ctrl_pb2.SealAndExtendChainResponse,
 )
+CREATE_SNAPSHOT = Method(
+    f"{_CLUSTER}/CreatePartitionSnapshot",
+    cluster_ctrl_pb2.CreatePartitionSnapshotRequest,
+    cluster_ctrl_pb2.CreatePartitionSnapshotResponse,
+)
 SYNC_EPOCH_METADATA = Method(
     f"{_CLUSTER}/SyncEpochMetadata",
     cluster_ctrl_pb2.SyncEpochMetadataRequest,

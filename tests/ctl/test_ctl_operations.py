@@ -15,6 +15,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from restate_node.ctl.methods import (
     ADD_METADATA_SERVER,
+    CREATE_SNAPSHOT,
     GET_CLUSTER_STATE,
     GET_EVENTS,
     REMOVE_METADATA_SERVER,
@@ -314,3 +315,36 @@ def test_compaction_says_what_failed(ctl: Ctl) -> None:
     assert "1 succeeded, 1 failed" in ended.stdout
     assert "compaction of db/0 on N1: no space" in ended.stderr
     assert [kind for request in asked for kind in request.databases] == [3]
+
+
+# ---------------------------------------------------------------- snapshots
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "asked", "said"),
+    [
+        (("0", "-m", "5", "-t"), 0, [(0, 5, True)], "partition 0: snap_1 (log 0 @ LSN >= 9)"),
+        (("--partition-id", "0"), 0, [(0, 0, False)], "snap_1"),
+        ((), 1, [(0, 0, False), (1, 0, False)], "cannot create a snapshot of partition 1"),
+        (("9",), 1, [], "partition 9 not found: known partitions are 0-1"),
+        (("x",), 2, [], "invalid range"),
+    ],
+)
+def test_snapshots_are_created(
+    arguments: tuple[str, ...], code: int, asked: list[Any], said: str, ctl: Ctl
+) -> None:
+    """Goal: one, some or all partitions; each failure is named and makes the command fail."""
+    seen: list[Any] = []
+    fake = Operable()
+
+    def create(request: Any) -> Any:
+        seen.append((request.partition_id, request.min_target_lsn, request.trim_log))
+        if request.partition_id == 1:
+            raise Refusal(grpc.StatusCode.FAILED_PRECONDITION, "no repository")
+        return messages.CreatePartitionSnapshotResponse(snapshot_id="snap_1", min_applied_lsn=9)
+
+    fake.node.on(CREATE_SNAPSHOT, create)
+    with fake:
+        ended = ctl("-s", fake.address, "snapshots", "create-snapshot", *arguments)
+    assert (ended.code, sorted(seen)) == (code, asked)
+    assert said in ended.stdout + ended.stderr
