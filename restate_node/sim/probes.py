@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import assert_never
 
 from restate_node.protocol.partition.effects import (
+    DurabilityAdvanced,
     Effect,
     LeaderAnnounced,
     PatchRejected,
@@ -114,6 +115,8 @@ def _tell_effect(
             assert isinstance(command, PatchState)
             name = command.new_state.get(ID, b"?").decode()
             recorder.add(CommandApplied(now, who, partition, lsn, f"{command.key} {name}"))
+        case DurabilityAdvanced():
+            pass
         case _:
             assert_never(effect)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from restate_node.sim.ambush import Ambush
 from restate_node.sim.budget import Budget
 from restate_node.sim.checkers.applied_reaches_tail import CAUGHT_UP_SECONDS_MAX
 from restate_node.sim.checkers.catalog import CHECKERS
@@ -88,6 +89,9 @@ class Run:
         self._clients: list[asyncio.Task[None]] = []
         self.faults = plan(loop.streams.stream("nemesis"), options.world.hosts, options.budget)
         self.world = World(loop, options.world, self.recorder, self.found, self._serve)
+        self.ambush = Ambush(
+            self.world, self.recorder, loop.streams.stream("ambush"), self.world.later
+        )
 
     def found(self, text: str) -> None:
         """Something that no invariant of the history tells."""
@@ -135,8 +139,10 @@ class Run:
     async def _trouble(self) -> None:
         """As long as the budget says, however few the faults."""
         deadline = self.recorder.now() + self.options.budget.seconds
+        self.ambush.armed = self.options.budget.faults_max > 0
         await carry_out(self.faults, self.world, self.recorder)
         await asyncio.sleep(max(0.0, deadline - self.recorder.now()))
+        self.ambush.armed = False
 
     async def _heal(self) -> None:
         self.world.heal()
@@ -206,7 +212,7 @@ def run_seed(options: RunOptions, sink: Sink | None = None) -> Report:
         runs.append(run)
         logs.listener = run.logged
         try:
-            with substituted(probes(run.recorder)):
+            with substituted([*probes(run.recorder), *run.ambush.substitutions()]):
                 await run.main()
         finally:
             logs.listener = None

@@ -162,6 +162,10 @@ class World:
         if incarnation is not None and incarnation.life is Life.PAUSED:
             self.loop.resume(incarnation)
 
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Call back as the world, which no fault can stop."""
+        self.loop.call_later(seconds, action, context=_WORLD)
+
     def excuse(self, host: str, excused: bool) -> None:
         self.machines[host].excused = excused
 
