@@ -234,21 +234,21 @@ def test_racing_publishers(seed: int) -> None:
     simulated(seed, scenario)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(26))
 def test_crash_at_any_step(seed: int) -> None:
-    """Goal: latest.json is valid whenever the publisher dies. How: kill it after some requests."""
+    """Goal: latest.json is valid whenever the publisher dies. How: kill it at each of 26 steps."""
 
     async def scenario() -> None:
         nodes = Nodes(seed)
         await publish(nodes.node(), 5)
         victim = Incarnation("victim", 1)
-        nodes.bucket.mortal = (victim, seed // 2)
+        nodes.bucket.mortal = (victim, seed)
         repository = nodes.node(2, incarnation=victim)
         loop = asyncio.get_running_loop()
         publishing = loop.create_task(publish(repository, 9), context=victim.context)
         await asyncio.sleep(30)
         assert not victim.alive and not publishing.done()
-        assert nodes.check_latest() in (5, 9)
+        assert nodes.check_latest() == (5 if seed < 25 else 9)  # the last step is the answer
         published = await publish(nodes.node(3), 12)
         assert published.status.latest.min_applied_lsn == nodes.check_latest() == 12
 
