@@ -92,7 +92,7 @@ def applied(node: NodeProcess) -> int:
         ("replicated-loglet info 0_0", r"0_0"),
         ("replicated-loglet digest 0_0", r"N1"),
         ("logs list --json", r'"logs"'),
-        ("part l", r"^1 +N1:\d+ +Leader"),
+        ("part li", r"^1 +N1:\d+ +Leader"),
     ],
 )
 def test_restatectl_answers(node: NodeProcess, command: str, shown: str) -> None:

@@ -25,7 +25,7 @@ async def test_a_stall_is_reported_with_its_culprit() -> None:
     watchdog = LoopWatchdog(lambda stall: reported.done() or reported.set_result(stall), QUICK)
     watchdog.start()
     await asyncio.sleep(0)
-    hold_the_loop(0.15)
+    hold_the_loop(0.6)
     async with asyncio.timeout(5):
         stall = await reported
     watchdog.stop()
