@@ -90,9 +90,14 @@ def idempotent_uuid(
     return _digest("ik", service, *keyed, handler, idempotency_key)
 
 
-def _digest(*parts: str) -> int:
-    digest = hashlib.sha256(",".join(parts).encode()).digest()
+def digest_of(*parts: bytes) -> int:
+    """128 bits that depend on all of the parts."""
+    digest = hashlib.sha256(b",".join(parts)).digest()
     return int.from_bytes(digest[:_U128_BYTES], "big")
+
+
+def _digest(*parts: str) -> int:
+    return digest_of(*(part.encode() for part in parts))
 
 
 def _encode(value: int, width_bytes: int, width_characters: int) -> str:

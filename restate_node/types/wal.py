@@ -26,8 +26,12 @@ from typing import Final, TypeAlias
 import msgspec
 
 from restate_node.types.ids import GenerationalNodeId, LeaderEpoch, PartitionId, Version
+from restate_node.types.invocation_messages import Control
+from restate_node.types.invocations import Failure, Invocation, Outcome, RawInvocationId, Retention
+from restate_node.types.journal import AwaitPoint, Entry, MessageType
 from restate_node.types.offsets import Lsn
 from restate_node.types.partitions import KeyRange
+from restate_node.types.targets import TargetKind
 
 PRODUCER_ID_BYTES: Final = 16
 
@@ -93,7 +97,147 @@ class UpdateDurability(
     unix_ms: int
 
 
-Command: TypeAlias = AnnounceLeader | PatchState | UpdateDurability
+# ---------------------------------------------------------------- invocations
+
+
+class Invoke(msgspec.Struct, frozen=True, array_like=True, tag="invoke"):
+    """Run this, unless an invocation of that id exists."""
+
+    invocation: Invocation
+
+
+class Callee(msgspec.Struct, frozen=True, array_like=True):
+    """What a caller's leader has looked up for a Call: replicas may know other schemas."""
+
+    invocation: RawInvocationId
+    kind: TargetKind
+    retention: Retention
+
+
+class ProposedEntry(msgspec.Struct, frozen=True, array_like=True):
+    """An entry that an attempt adds to the journal; `callee` goes with a Call."""
+
+    kind: int
+    payload: bytes
+    callee: Callee | None = None
+
+
+class Pinned(msgspec.Struct, frozen=True, array_like=True):
+    """The deployment that an invocation stays with, and the protocol that they speak."""
+
+    deployment: str
+    protocol_version: int
+
+
+class Completed(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """The handler ended; its Output entry says how."""
+
+
+class Suspended(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """The handler waits, and nothing of it runs meanwhile."""
+
+    awaiting: AwaitPoint
+
+
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """The last attempt failed, and there will be no other."""
+
+    failure: Failure
+
+
+class Paused(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """The last attempt failed; an operator decides."""
+
+
+RunEnd: TypeAlias = Completed | Suspended | Failed | Paused
+
+
+class JournalEvent(msgspec.Struct, frozen=True, array_like=True):
+    """Something that happened beside the journal, for people: `kind` and a JSON text."""
+
+    kind: str
+    content: str
+
+
+class AttemptProgress(msgspec.Struct, frozen=True, array_like=True, tag="attempt"):
+    """What an attempt has brought since its last report. Counts only for that run of it."""
+
+    invocation: RawInvocationId
+    run: int
+    entries: tuple[ProposedEntry, ...] = ()
+    pinned: Pinned | None = None
+    end: RunEnd | None = None
+    events: tuple[JournalEvent, ...] = ()
+
+
+class Notify(msgspec.Struct, frozen=True, array_like=True, tag="notify"):
+    """A signal for an invocation."""
+
+    invocation: RawInvocationId
+    signal: Entry
+
+
+class Respond(msgspec.Struct, frozen=True, array_like=True, tag="respond"):
+    """How what an invocation waits for has ended: None is an output that is not there yet."""
+
+    invocation: RawInvocationId
+    completion: int
+    kind: MessageType
+    outcome: Outcome | None
+
+
+class AttachTo(msgspec.Struct, frozen=True, array_like=True, tag="attach"):
+    """Tell `waiter`, when the invocation has ended, or now how it is."""
+
+    invocation: RawInvocationId
+    waiter: RawInvocationId
+    completion: int
+    wait: bool
+
+
+class Terminate(msgspec.Struct, frozen=True, array_like=True, tag="terminate"):
+    """The caller was killed: end at once as well."""
+
+    invocation: RawInvocationId
+
+
+class Operate(msgspec.Struct, frozen=True, array_like=True, tag="operate"):
+    """An operator's wish; `ticket` tells the one who asked what became of it."""
+
+    ticket: bytes
+    invocation: RawInvocationId
+    control: Control
+    deployment: str | None = None
+    new_invocation: RawInvocationId | None = None
+    copy_entries: int = 0
+
+
+class FireTimer(msgspec.Struct, frozen=True, array_like=True, tag="timer"):
+    """A timer is due; `timer` is its key."""
+
+    timer: bytes
+
+
+class TruncateOutbox(msgspec.Struct, frozen=True, array_like=True, tag="truncate-outbox"):
+    """Messages up to that number are in the logs that they were for."""
+
+    up_to: int
+
+
+Command: TypeAlias = (
+    AnnounceLeader
+    | PatchState
+    | UpdateDurability
+    | Invoke
+    | AttemptProgress
+    | Notify
+    | Respond
+    | AttachTo
+    | Terminate
+    | Operate
+    | FireTimer
+    | TruncateOutbox
+)
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
@@ -102,6 +246,8 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     dedup: Dedup | None
     partition_key: int
     command: Command
+    at_ms: int = 0
+    """When it was written, by the clock of its writer: what replicas take for the present."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ a newer release.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
 from restate_node.types.partitions import PARTITIONS_MAX
 from restate_node.types.wal import (
     PRODUCER_ID_BYTES,
+    Command,
     Dedup,
     Envelope,
     IngressProducer,
@@ -26,7 +27,7 @@ from restate_node.types.wal import (
 )
 
 FORMAT: Final = 1
-TAGS: Final = frozenset(("announce-leader", "patch-state", "update-partition-durability"))
+TAGS: Final = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Command))
 
 _PREFIX: Final = bytes((FORMAT,))
 _DAMAGED: Final = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
@@ -61,6 +62,8 @@ def _checked(envelope: Envelope) -> Envelope | Unreadable:
         return Unreadable("the record is damaged: its partition key is not one of 64 bits")
     if envelope.dedup is not None and not _is_sound(envelope.dedup):
         return Unreadable("the record is damaged: its dedup is not a producer and its number")
+    if not 0 <= envelope.at_ms <= _KEY_MAX:
+        return Unreadable("the record is damaged: its time is not one")
     if isinstance(envelope.command, UpdateDurability) and not _is_point(envelope.command):
         return Unreadable("the record is damaged: its durable point is not an LSN and a time")
     return envelope

@@ -19,37 +19,70 @@ from typing import assert_never
 
 from restate_node.protocol.dedup import is_new, number_of, producer_of
 from restate_node.protocol.partition import tables
+from restate_node.protocol.partition.commands import news, operate
 from restate_node.protocol.partition.commands.announce_leader import announce_leader
+from restate_node.protocol.partition.commands.invoke import invoke
 from restate_node.protocol.partition.commands.patch_state import patch_state
+from restate_node.protocol.partition.commands.progress import progress
 from restate_node.protocol.partition.commands.update_durability import update_durability
 from restate_node.protocol.partition.effects import Effect
+from restate_node.protocol.partition.machine import JournalCodec, Machine
 from restate_node.protocol.partition.transaction import Transaction
+from restate_node.types import wal
 from restate_node.types.ids import PartitionId
 from restate_node.types.offsets import Lsn
-from restate_node.types.wal import AnnounceLeader, Dedup, Envelope, PatchState, UpdateDurability
+from restate_node.types.partitions import Partition
 
 
 def apply(
-    partition: PartitionId, lsn: Lsn, envelope: Envelope, transaction: Transaction
+    partition: Partition,
+    codec: JournalCodec,
+    lsn: Lsn,
+    envelope: wal.Envelope,
+    transaction: Transaction,
 ) -> list[Effect]:
     """Apply the record at that LSN, which MUST be the one after the last applied."""
-    transaction.put([tables.write_applied(partition, lsn)])
-    if envelope.dedup is not None and not _admit(partition, envelope.dedup, transaction):
+    transaction.put([tables.write_applied(partition.id, lsn)])
+    if envelope.dedup is not None and not _admit(partition.id, envelope.dedup, transaction):
         return []
-    match envelope.command:
-        case AnnounceLeader() as command:
-            mutations, effects = announce_leader(partition, command)
-        case PatchState() as command:
-            mutations, effects = patch_state(envelope.partition_key, command, transaction)
-        case UpdateDurability() as command:
-            mutations, effects = update_durability(partition, command, transaction)
+    machine = Machine(partition, codec, transaction, envelope.at_ms)
+    _perform(machine, envelope.partition_key, envelope.command)
+    while machine.messages:
+        _perform(machine, *machine.messages.popleft())
+    return machine.effects
+
+
+def _perform(machine: Machine, partition_key: int, command: wal.Command) -> None:
+    match command:
+        case wal.Invoke():
+            invoke(machine, command)
+        case wal.AttemptProgress():
+            progress(machine, command)
+        case wal.Respond():
+            news.take_response(machine, command)
+        case wal.Notify():
+            news.take_signal(machine, command)
+        case wal.FireTimer():
+            news.fire_timer(machine, command)
+        case wal.AttachTo():
+            news.attach_to(machine, command)
+        case wal.TruncateOutbox():
+            news.truncate_outbox(machine, command)
+        case wal.Operate():
+            operate.operate(machine, command)
+        case wal.Terminate():
+            operate.terminated(machine, command)
+        case wal.PatchState():
+            patch_state(machine, partition_key, command)
+        case wal.AnnounceLeader():
+            announce_leader(machine, command)
+        case wal.UpdateDurability():
+            update_durability(machine, command)
         case _:
-            assert_never(envelope.command)
-    transaction.put(mutations)
-    return effects
+            assert_never(command)
 
 
-def _admit(partition: PartitionId, dedup: Dedup, transaction: Transaction) -> bool:
+def _admit(partition: PartitionId, dedup: wal.Dedup, transaction: Transaction) -> bool:
     producer, number = producer_of(dedup), number_of(dedup)
     if not is_new(tables.read_highest(transaction, partition, producer), number):
         return False

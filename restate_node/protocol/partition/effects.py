@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from restate_node.types.ids import GenerationalNodeId, LeaderEpoch
+from restate_node.types.invocation_messages import ControlStatus
+from restate_node.types.invocations import Outcome, RawInvocationId
+from restate_node.types.journal import Entry
 from restate_node.types.offsets import Lsn
 
 
@@ -47,4 +50,97 @@ class DurabilityAdvanced:
     unix_ms: int
 
 
-Effect: TypeAlias = LeaderAnnounced | StatePatched | PatchRejected | DurabilityAdvanced
+# ---------------------------------------------------------------- invocations
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A call is known: to those who submitted it."""
+
+    invocation: RawInvocationId
+    random_seed: int
+    """Of the call that this is about, to tell a submission from another of the same id."""
+    is_new: bool
+    start_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An invocation has an outcome: to those who wait for it."""
+
+    invocation: RawInvocationId
+    outcome: Outcome
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunInvocation:
+    """The leader shall run it."""
+
+    invocation: RawInvocationId
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopRun:
+    """Whatever runs of it shall stop; what it still reports is dropped."""
+
+    invocation: RawInvocationId
+
+
+@dataclass(frozen=True, slots=True)
+class RunAgainNow:
+    """Do not wait for the next attempt of that run any longer."""
+
+    invocation: RawInvocationId
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Entries of a run are in the journal: `commands` of them in all, and these notifications, in
+    the order in which a handler must see them.
+    """
+
+    invocation: RawInvocationId
+    run: int
+    commands: int
+    notifications: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimerSet:
+    """There is a timer that is due at that time."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSent:
+    """There is a message in the outbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operated:
+    """What became of an operator's wish."""
+
+    ticket: bytes
+    status: ControlStatus
+    new_invocation: RawInvocationId | None = None
+
+
+Effect: TypeAlias = (
+    LeaderAnnounced
+    | StatePatched
+    | PatchRejected
+    | DurabilityAdvanced
+    | Accepted
+    | Ended
+    | RunInvocation
+    | StopRun
+    | RunAgainNow
+    | Stored
+    | TimerSet
+    | MessageSent
+    | Operated
+)

@@ -6,7 +6,23 @@
     fs | partition u64 | 2                 applied LSN                   LSN u64
     fs | partition u64 | 7                 who leads                     LeaderRecord (msgpack)
     fs | partition u64 | 8                 durable point                 LSN u64 | unix ms u64
-    st | partition key u64 | service | key | name    an entry of user state, as its owner wrote it
+    fs | partition u64 | 0                 next number in an inbox       u64
+    fs | partition u64 | 1                 next number of the outbox     u64
+    st | owner | name                      an entry of user state, as its owner wrote it
+
+    iv | invocation                        an invocation                 InvocationRecord
+    ru | invocation                        it runs on the leader         (nothing)
+    jn | invocation | index u32            an entry of its journal       type u16 | unix ms u64 | …
+    jx | invocation | notification         where that notification is    index u32
+    je | invocation | number u32           an event beside the journal   EventRecord
+    lk | owner                             who holds an object's key     invocation
+    ib | owner | number u64                who waits for it              invocation
+    pr | owner | name                      a promise of a workflow       PromiseRecord
+    ti | unix ms u64 | kind u8 | invocation | number u32      a timer    (nothing)
+    ob | number u64                        a message to another partition OutboxMessage
+
+`owner` is partition key u64 | service | key, `invocation` is partition key u64 | uuid (16 bytes).
+The modules `…_table` read and write the rows of invocations; records are msgpack.
 
 Numbers are big-endian, so rows lie in their order. A service and a key are written with their
 length (u32) in front: the entries of one object lie together, and no object's keys can begin with
@@ -36,9 +52,12 @@ LAST_KEY: Final = b"\xff" * 8
 
 SCAN_ROWS_MAX: Final = 1024
 
+KIND_BYTES: Final = 2
 _DEDUP: Final = b"de"
 _MACHINE: Final = b"fs"
 _STATE: Final = b"st"
+_INBOX_NUMBER: Final = 0
+_OUTBOX_NUMBER: Final = 1
 _APPLIED_LSN: Final = 2
 _LEADER: Final = 7
 _DURABILITY: Final = 8
@@ -181,6 +200,36 @@ def write_durable_point(partition: PartitionId, point: DurablePoint) -> Mutation
     return Mutation(_machine_key(partition, _DURABILITY), _U64_PAIR.pack(point.lsn, point.unix_ms))
 
 
+def read_inbox_number(tables: TableReader, partition: PartitionId) -> int:
+    """The number that the next one in an inbox gets."""
+    return _read_number(tables, partition, _INBOX_NUMBER)
+
+
+def write_inbox_number(partition: PartitionId, number: int) -> Mutation:
+    """Remember the next number."""
+    return Mutation(_machine_key(partition, _INBOX_NUMBER), _U64.pack(number))
+
+
+def read_outbox_number(tables: TableReader, partition: PartitionId) -> int:
+    """The number that the next message gets; they begin with 1, as producers' numbers do."""
+    return max(1, _read_number(tables, partition, _OUTBOX_NUMBER))
+
+
+def write_outbox_number(partition: PartitionId, number: int) -> Mutation:
+    """Remember the next number."""
+    return Mutation(_machine_key(partition, _OUTBOX_NUMBER), _U64.pack(number))
+
+
+def _read_number(tables: TableReader, partition: PartitionId, variable: int) -> int:
+    raw = tables.get(_machine_key(partition, variable))
+    if raw is None:
+        return 0
+    try:
+        return _U64.unpack(raw)[0]
+    except struct.error:
+        raise CorruptTable(f"partition {partition}: malformed number") from None
+
+
 def _machine_key(partition: PartitionId, variable: int) -> bytes:
     return _MACHINE + _U64_PAIR.pack(partition, variable)
 
@@ -208,44 +257,51 @@ class StateEntry:
 
 def write_state(owner: StateOwner, name: str, value: bytes | None) -> Mutation:
     """Set an entry, or clear it with None."""
-    return Mutation(_owner_prefix(owner) + name.encode(), value)
+    return Mutation(owner_prefix(_STATE, owner) + name.encode(), value)
 
 
 def state_of(tables: TableReader, owner: StateOwner) -> Iterator[StateEntry]:
     """All entries of an object, by name in the order of its bytes."""
-    prefix = _owner_prefix(owner)
-    for key, value in _rows(tables, prefix, _successor(prefix)):
+    prefix = owner_prefix(_STATE, owner)
+    for key, value in rows_of(tables, prefix):
         yield StateEntry(owner, _text(key[len(prefix) :]), value)
 
 
 def all_state(tables: TableReader) -> Iterator[StateEntry]:
     """All entries of all objects of the partition, in the order of their keys."""
-    for key, value in _rows(tables, _STATE, _successor(_STATE)):
-        yield _entry(key, value)
+    for key, value in rows_of(tables, _STATE):
+        owner, position = owner_in(key)
+        yield StateEntry(owner, _text(key[position:]), value)
 
 
-def _entry(key: bytes, value: bytes) -> StateEntry:
-    try:
-        partition_key = _U64.unpack_from(key, len(_STATE))[0]
-        service, position = _sized(key, len(_STATE) + _U64.size)
-        object_key, position = _sized(key, position)
-    except struct.error:
-        raise CorruptTable(f"malformed state key {key.hex()}") from None
-    owner = StateOwner(partition_key, service, object_key)
-    return StateEntry(owner, _text(key[position:]), value)
+def read_state(tables: TableReader, owner: StateOwner, name: str) -> bytes | None:
+    """One entry; None when there is none."""
+    return tables.get(owner_prefix(_STATE, owner) + name.encode())
 
 
-def _owner_prefix(owner: StateOwner) -> bytes:
+def owner_prefix(kind: bytes, owner: StateOwner) -> bytes:
+    """What the keys of an owner's rows begin with."""
     service, key = owner.service.encode(), owner.key.encode()
     parts = (_U64.pack(owner.partition_key), _LENGTH.pack(len(service)), service)
-    return b"".join((_STATE, *parts, _LENGTH.pack(len(key)), key))
+    return b"".join((kind, *parts, _LENGTH.pack(len(key)), key))
+
+
+def owner_in(key: bytes) -> tuple[StateOwner, int]:
+    """The owner in a key, and where it ends there."""
+    try:
+        partition_key = _U64.unpack_from(key, KIND_BYTES)[0]
+        service, position = _sized(key, KIND_BYTES + _U64.size)
+        object_key, position = _sized(key, position)
+    except struct.error:
+        raise CorruptTable(f"malformed key {key.hex()}") from None
+    return StateOwner(partition_key, service, object_key), position
 
 
 def _sized(key: bytes, position: int) -> tuple[str, int]:
     start = position + _LENGTH.size
     stop = start + _LENGTH.unpack_from(key, position)[0]
     if stop > len(key):
-        raise CorruptTable(f"malformed state key {key.hex()}")
+        raise CorruptTable(f"malformed key {key.hex()}")
     return _text(key[start:stop]), stop
 
 
@@ -253,7 +309,7 @@ def _text(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise CorruptTable(f"malformed text in a state key: {raw.hex()}") from None
+        raise CorruptTable(f"malformed text in a key: {raw.hex()}") from None
 
 
 # ---------------------------------------------------------------- rows
@@ -264,13 +320,18 @@ def all_rows(tables: TableReader) -> Iterator[tuple[bytes, bytes]]:
     return _rows(tables, FIRST_KEY, LAST_KEY)
 
 
+def rows_of(tables: TableReader, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Rows whose keys begin so, in key order."""
+    return _rows(tables, prefix, successor(prefix))
+
+
 def _rows(tables: TableReader, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
     while rows := tables.scan(start, end, rows_max=SCAN_ROWS_MAX):
         yield from rows
         start = rows[-1][0] + b"\x00"
 
 
-def _successor(prefix: bytes) -> bytes:
+def successor(prefix: bytes) -> bytes:
     """The first key after all keys with that prefix; a kind never is all ones."""
     stripped = prefix.rstrip(b"\xff")
     return stripped[:-1] + bytes((stripped[-1] + 1,))

@@ -5,18 +5,15 @@
 from __future__ import annotations
 
 from restate_node.protocol.partition import tables
-from restate_node.protocol.partition.effects import Effect, LeaderAnnounced
-from restate_node.protocol.partition.tables import Mutation
-from restate_node.types.ids import PartitionId
+from restate_node.protocol.partition.effects import LeaderAnnounced
+from restate_node.protocol.partition.machine import Machine
 from restate_node.types.wal import AnnounceLeader
 
 
-def announce_leader(
-    partition: PartitionId, command: AnnounceLeader
-) -> tuple[list[Mutation], list[Effect]]:
+def announce_leader(machine: Machine, command: AnnounceLeader) -> None:
     """Remember the leader."""
     leader = tables.LeaderRecord(
         command.epoch, command.node, command.metadata_version, command.current, command.next
     )
-    announced = LeaderAnnounced(command.node, command.epoch)
-    return [tables.write_leader(partition, leader)], [announced]
+    machine.put(tables.write_leader(machine.partition.id, leader))
+    machine.effects.append(LeaderAnnounced(command.node, command.epoch))

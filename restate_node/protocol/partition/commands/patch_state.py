@@ -13,28 +13,27 @@ from typing import Final
 import xxhash
 
 from restate_node.protocol.partition import tables
-from restate_node.protocol.partition.effects import Effect, PatchRejected, StatePatched
-from restate_node.protocol.partition.tables import Mutation, StateEntry, StateOwner, TableReader
+from restate_node.protocol.partition.effects import PatchRejected, StatePatched
+from restate_node.protocol.partition.machine import Machine
+from restate_node.protocol.partition.tables import StateEntry, StateOwner
 from restate_node.types.wal import PatchState
 
 _LENGTHS: Final = struct.Struct(">QQ")
 
 
-def patch_state(
-    partition_key: int, command: PatchState, reader: TableReader
-) -> tuple[list[Mutation], list[Effect]]:
+def patch_state(machine: Machine, partition_key: int, command: PatchState) -> None:
     """The new state, or a rejection that changes nothing."""
     owner = StateOwner(partition_key, command.service, command.key)
-    present = list(tables.state_of(reader, owner))
+    present = list(tables.state_of(machine.rows, owner))
     expected = command.expected_version
     if expected is not None and (found := state_version(present)) != expected:
-        return [], [PatchRejected(command.service, command.key, expected, found)]
+        machine.effects.append(PatchRejected(command.service, command.key, expected, found))
+        return
     gone = [entry.name for entry in present if entry.name not in command.new_state]
-    mutations = [tables.write_state(owner, name, None) for name in gone]
-    mutations += [
-        tables.write_state(owner, name, value) for name, value in command.new_state.items()
-    ]
-    return mutations, [StatePatched(command.service, command.key)]
+    machine.put(*(tables.write_state(owner, name, None) for name in gone))
+    for name, value in command.new_state.items():
+        machine.put(tables.write_state(owner, name, value))
+    machine.effects.append(StatePatched(command.service, command.key))
 
 
 def state_version(entries: Iterable[StateEntry]) -> str:

@@ -1,0 +1,76 @@
+"""A call arrives. The first of its id is run; a later one is about the first."""
+
+from __future__ import annotations
+
+from restate_node.protocol.partition.effects import Accepted, Ended
+from restate_node.protocol.partition.invocation_table import (
+    InvocationRecord,
+    Stage,
+    Waiter,
+    read_invocation,
+    write_invocation,
+)
+from restate_node.protocol.partition.journal_table import write_entry
+from restate_node.protocol.partition.lifecycle import enqueue, tell, update
+from restate_node.protocol.partition.machine import Machine
+from restate_node.protocol.partition.timer_table import Timer, TimerKind
+from restate_node.types.invocations import WORKFLOW_ALREADY_INVOKED, Invocation
+from restate_node.types.targets import TargetKind
+from restate_node.types.wal import Invoke
+
+
+def invoke(machine: Machine, command: Invoke) -> None:
+    """Begin it, schedule it, or join the one that exists."""
+    call = command.invocation
+    record = read_invocation(machine.rows, call.id)
+    if record is None:
+        _begin(machine, call)
+    else:
+        _join(machine, call, record)
+
+
+def _begin(machine: Machine, call: Invocation) -> None:
+    entry = machine.codec.input(call.argument, call.headers)
+    machine.put(write_entry(call.id, 0, entry, machine.now_ms))
+    record = InvocationRecord(
+        Stage.SCHEDULED,
+        call.target,
+        created_at_ms=call.created_at_ms or machine.now_ms,
+        modified_at_ms=machine.now_ms,
+        random_seed=call.random_seed,
+        retention=call.retention,
+        origin=call.origin,
+        caller=call.caller,
+        idempotency_key=call.idempotency_key,
+        restarted_from=call.restarted_from,
+        start_at_ms=call.start_at_ms,
+        entries=1,
+        commands=1,
+    )
+    machine.effects.append(Accepted(call.id, call.random_seed, True, call.start_at_ms))
+    if call.start_at_ms is None:
+        enqueue(machine, call.id, record)
+        return
+    # Also when it is due already: which clock says so must not matter to a replica.
+    machine.put(write_invocation(call.id, record.with_(scheduled_at_ms=machine.now_ms)))
+    machine.set_timer(Timer(call.start_at_ms, TimerKind.START, call.id))
+
+
+def _join(machine: Machine, call: Invocation, record: InvocationRecord) -> None:
+    """The same submission again, or another one with the same key."""
+    is_new = call.random_seed == record.random_seed
+    machine.effects.append(Accepted(call.id, call.random_seed, is_new, record.start_at_ms))
+    if record.stage is Stage.COMPLETED:
+        assert record.outcome is not None, "a completed invocation has an outcome"
+        assert record.expires_at_ms is not None, "a completed invocation has an end"
+        machine.effects.append(Ended(call.id, record.outcome, record.expires_at_ms))
+    caller = call.caller
+    if is_new or caller is None or caller.completion is None:
+        return
+    if record.target.kind is TargetKind.WORKFLOW_RUN:
+        tell(machine, caller, WORKFLOW_ALREADY_INVOKED)
+    elif record.stage is Stage.COMPLETED:
+        tell(machine, caller, record.outcome or WORKFLOW_ALREADY_INVOKED)
+    else:
+        waiter = Waiter(caller.invocation, caller.completion, is_call=True)
+        update(machine, call.id, record, waiters=(*record.waiters, waiter))
