@@ -13,7 +13,7 @@ logs is not made twice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from restate_node.protocol.handshake import Identity
@@ -24,22 +24,17 @@ from restate_node.types.logs import Logs
 from restate_node.types.metadata import MetadataKind, MetadataVersions
 from restate_node.types.nodes import NodesConfiguration
 from restate_node.types.partitions import PartitionTable
-from restate_node.wire import metadata_keys, storage_codec
+from restate_node.types.schema import Schema
+from restate_node.wire import metadata_keys
 from restate_node.wire.logs import decode_logs, encode_logs
 from restate_node.wire.nodes import decode_nodes_configuration, encode_nodes_configuration
 from restate_node.wire.partitions import decode_partition_table, encode_partition_table
+from restate_node.wire.schema import decode_schema, encode_schema
+from restate_node.wire.storage_codec import CodecError, decode_version
 
 
 class ForeignCluster(Exception):
     """Metadata of another cluster arrived; it was not taken over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The registry of services, not decoded at this layer."""
-
-    version: Version
-    blob: bytes
 
 
 MetadataValue = NodesConfiguration | Logs | PartitionTable | Schema
@@ -54,7 +49,7 @@ KEY_OF: Final[dict[MetadataKind, str]] = {
 
 _DECODE: Final[dict[MetadataKind, Callable[[bytes], MetadataValue]]] = {
     MetadataKind.NODES_CONFIGURATION: decode_nodes_configuration,
-    MetadataKind.SCHEMA: lambda blob: Schema(storage_codec.decode_version(blob), blob),
+    MetadataKind.SCHEMA: decode_schema,
     MetadataKind.PARTITION_TABLE: decode_partition_table,
     MetadataKind.LOGS: decode_logs,
 }
@@ -77,7 +72,7 @@ class MetadataCache:
         )
         self.logs: Watch[Logs] = Watch(Logs(INVALID_VERSION))
         self.partition_table: Watch[PartitionTable] = Watch(PartitionTable(INVALID_VERSION))
-        self.schema: Watch[Schema] = Watch(Schema(INVALID_VERSION, storage_codec.empty_schema()))
+        self.schema: Watch[Schema] = Watch(Schema(INVALID_VERSION))
         self.newer: Watch[dict[MetadataKind, Newer]] = Watch({})
         """What peers have announced and this node does not have yet."""
         self._me: GenerationalNodeId | None = None
@@ -128,7 +123,13 @@ class MetadataCache:
 
     def install_blob(self, kind: MetadataKind, blob: bytes) -> bool:
         """The same from its encoding; raises CodecError, ForeignCluster."""
-        return self.install(kind, _DECODE[kind](blob), blob)
+        try:
+            value = _DECODE[kind](blob)
+        except CodecError as error:
+            if kind is not MetadataKind.SCHEMA:
+                raise
+            value = self._unreadable(blob, error)
+        return self.install(kind, value, blob)
 
     def blob(self, kind: MetadataKind) -> bytes:
         """The object's encoding, made at most once per version."""
@@ -195,6 +196,12 @@ class MetadataCache:
                 self._versions = self._versions._replace(schema=value.version)
                 self.schema.set(value)
 
+    def _unreadable(self, blob: bytes, error: CodecError) -> Schema:
+        """Another server may register what is not supported here. The node goes on with what it
+        knew, at the new version: it passes the blob on and does not fetch it for ever.
+        """
+        return replace(self.schema.value, version=decode_version(blob), problem=str(error))
+
     def _encode(self, kind: MetadataKind) -> bytes:
         match kind:
             case MetadataKind.NODES_CONFIGURATION:
@@ -204,4 +211,4 @@ class MetadataCache:
             case MetadataKind.PARTITION_TABLE:
                 return encode_partition_table(self.partition_table.value)
             case MetadataKind.SCHEMA:
-                return self.schema.value.blob
+                return encode_schema(self.schema.value)

@@ -102,11 +102,6 @@ def decode_version(data: bytes) -> Version:
     return Version(decode_shape(data, _Versioned).version)
 
 
-def empty_schema() -> bytes:
-    """The schema registry before the first deployment."""
-    return encode_shape({"version": 0, "deployments_v2": [], "subscriptions": []})
-
-
 def _frame(data: bytes) -> tuple[int, bytes]:
     if not data:
         raise CodecError("metadata object is empty; expected a codec byte")

@@ -11,11 +11,19 @@ from restate_node.types.logs import Logs
 from restate_node.types.metadata import MetadataKind, MetadataVersions
 from restate_node.types.nodes import Node, NodesConfiguration
 from restate_node.types.partitions import PartitionTable
+from restate_node.types.schema import Deployment, HttpVersion, ProtocolMode, Schema
 from restate_node.wire.logs import encode_logs
-from restate_node.wire.storage_codec import CodecError
+from restate_node.wire.schema import encode_schema
+from restate_node.wire.storage_codec import CodecError, encode_shape
 
 N2 = GenerationalNodeId(PlainNodeId(2), 3)
 PEER = Peer(N2, "http://node-2:5122/")
+DEPLOYMENT = Deployment(
+    id="dp_11",
+    uri="http://host/",
+    mode=ProtocolMode.BIDIRECTIONAL,
+    http_version=HttpVersion.HTTP_2,
+)
 
 
 def nodes(version: int, *, name: str = "c", fingerprint: int = 7) -> NodesConfiguration:
@@ -36,6 +44,7 @@ def cache() -> MetadataCache:
         (MetadataKind.NODES_CONFIGURATION, nodes),
         (MetadataKind.LOGS, lambda version: Logs(Version(version))),
         (MetadataKind.PARTITION_TABLE, lambda version: PartitionTable(Version(version))),
+        (MetadataKind.SCHEMA, lambda version: Schema(Version(version))),
     ],
 )
 def test_objects_only_move_forward(cache: MetadataCache, kind: MetadataKind, make: object) -> None:
@@ -94,3 +103,18 @@ def test_announcements_count_only_when_they_are_news(cache: MetadataCache) -> No
     cache.observed(PEER, MetadataVersions(logs=4))
     assert cache.newer.revision == revision + 1
     assert cache.newer.value[MetadataKind.LOGS] == (5, PEER)
+
+
+def test_unreadable_schema_leaves_what_was_known(cache: MetadataCache) -> None:
+    """Goal: a schema with what is not supported here costs a message, not the node. Method: one
+    that is fine, one that is not, another that is fine; the blobs are passed on as they came.
+    """
+    fine = encode_schema(Schema(Version(1), {"dp_11": DEPLOYMENT}))
+    cache.install_blob(MetadataKind.SCHEMA, fine)
+    foreign = encode_shape({"version": 2, "deployments_v2": [{"id": "dp_1x"}]})
+    assert cache.install_blob(MetadataKind.SCHEMA, foreign)
+    assert cache.version_of(MetadataKind.SCHEMA) == 2
+    assert cache.blob(MetadataKind.SCHEMA) == foreign
+    assert cache.schema.value.problem and set(cache.schema.value.deployments) == {"dp_11"}
+    cache.install_blob(MetadataKind.SCHEMA, encode_schema(Schema(Version(3))))
+    assert cache.schema.value == Schema(Version(3))
