@@ -12,7 +12,6 @@ from hashlib import blake2b
 from typing import assert_never
 
 from restate_node.protocol.partition.effects import (
-    DurabilityAdvanced,
     Effect,
     LeaderAnnounced,
     PatchRejected,
@@ -93,11 +92,15 @@ def _digest(entry: Entry) -> str:
 def _watch_commands(recorder: Recorder, inner: Apply) -> Apply:
     @wraps(inner)
     def apply(
-        partition: PartitionId, lsn: Lsn, envelope: Envelope, transaction: Transaction
+        partition: Partition,
+        codec: JournalCodec,
+        lsn: Lsn,
+        envelope: Envelope,
+        transaction: Transaction,
     ) -> list[Effect]:
-        effects = inner(partition, lsn, envelope, transaction)
+        effects = inner(partition, codec, lsn, envelope, transaction)
         for effect in effects:
-            _tell_effect(recorder, partition, lsn, envelope, effect)
+            _tell_effect(recorder, partition.id, lsn, envelope, effect)
         return effects
 
     return apply
@@ -115,10 +118,8 @@ def _tell_effect(
             assert isinstance(command, PatchState)
             name = command.new_state.get(ID, b"?").decode()
             recorder.add(CommandApplied(now, who, partition, lsn, f"{command.key} {name}"))
-        case DurabilityAdvanced():
-            pass
         case _:
-            assert_never(effect)
+            pass
 
 
 def _watch_states(recorder: Recorder, inner: Commit) -> Commit:

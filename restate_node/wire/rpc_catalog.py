@@ -4,7 +4,7 @@ Numbers are for ever: a retired one is not given out again. A request type stand
 callers and handlers name structs and never numbers.
 
     10..29 metadata      30..39 gossip and cluster state
-    40..59 one loglet    60..69 sequencer    70..89 partitions
+    40..59 one loglet    60..69 sequencer    70..89 partitions    90..99 invocations
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from restate_node.types import gossip, metadata
+from restate_node.types import invocation_messages as invocations
 from restate_node.types import log_messages as log
 from restate_node.types import metadata_messages as store
 from restate_node.types import processor_messages as processors
@@ -95,6 +96,11 @@ METHODS: tuple[Method, ...] = (
     _row(71, processors.ControlProcessors, processors.ControlAccepted, Swimlane.GENERAL),
     _row(72, processors.PatchState, processors.Proposed, Swimlane.INGRESS),
     _row(73, processors.CreateSnapshot, processors.SnapshotCreated, Swimlane.GENERAL),
+    _row(90, invocations.SubmitInvocation, invocations.Submitted, Swimlane.INGRESS),
+    _row(91, invocations.AttachInvocation, invocations.Attached, Swimlane.INGRESS),
+    _row(92, invocations.NotifyInvocation, processors.Proposed, Swimlane.INGRESS),
+    _row(93, invocations.ControlInvocation, invocations.Controlled, Swimlane.INGRESS),
+    _row(94, invocations.ReadRows, invocations.Rows, Swimlane.GENERAL),
 )
 
 _BY_NUMBER = {method.number: method for method in METHODS}

@@ -74,9 +74,7 @@ def next_step(
             return _retry(policy, attempts, failure.next_retry_delay_ms, jitter)
 
 
-def _retry(
-    policy: RetryPolicy, attempts: int, wanted_ms: int | None, jitter: float
-) -> NextStep:
+def _retry(policy: RetryPolicy, attempts: int, wanted_ms: int | None, jitter: float) -> NextStep:
     if wanted_ms is not None:
         return RetryAfter(wanted_ms)
     if policy.attempts_max is not None and attempts >= policy.attempts_max:

@@ -99,13 +99,14 @@ class RunAgainNow:
 @dataclass(frozen=True, slots=True)
 class Stored:
     """Entries of a run are in the journal: `commands` of them in all, and these notifications, in
-    the order in which a handler must see them.
+    the order in which a handler must see them. `is_report`: they were in a report of the run.
     """
 
     invocation: RawInvocationId
     run: int
     commands: int
     notifications: tuple[Entry, ...]
+    is_report: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from restate_node.roles.worker.invoker.context import Services
 from restate_node.roles.worker.log import Log
 from restate_node.roles.worker.snapshot_repository import SnapshotRepository
 from restate_node.runtime.ports import Clock, Disk
@@ -76,6 +77,8 @@ class WorkerContext:
     """None: no repository is configured."""
     neighbours: Neighbours | None = None
     """None: this worker trims no logs."""
+    services: Services | None = None
+    """None: this worker runs no invocations."""
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever opens a store."""
     exporting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EXPORTS_MAX))

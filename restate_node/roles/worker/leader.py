@@ -5,9 +5,9 @@
     leader ◀── own announcement applied ◀── replay of the log ◀───────────────── log
        └─▶ serves PatchState: record ─▶ appender ─▶ committed ─▶ answer
 
-A *term* is what a candidate or leader has beyond a follower: an appender, and the numbers of what
-it writes. It ends when a higher epoch is read, when the appender fails, or with the processor; what
-was under way then is answered as perhaps executed.
+A *term* (`term`) is what a candidate or leader has beyond a follower; what it does beyond leading
+is in `leader_work`. It ends when a higher epoch is read, when the appender fails, or with the
+processor; what was under way then is answered as perhaps executed.
 
 What clients send is numbered by a producer that lives as long as the term, not by the leader's
 epoch: once it is in the log it counts, whoever leads when it is read. So a commit is an answer,
@@ -17,7 +17,7 @@ even if it comes after the term.
 from __future__ import annotations
 
 import asyncio
-from typing import Final, assert_never
+from typing import Final
 
 import structlog
 
@@ -26,16 +26,15 @@ from restate_node.cluster.metadata_errors import MetadataError
 from restate_node.protocol.leadership import Leader, Leadership, Verdict
 from restate_node.protocol.partition import tables
 from restate_node.protocol.partition.effects import (
-    DurabilityAdvanced,
     Effect,
     LeaderAnnounced,
     PatchRejected,
-    StatePatched,
 )
 from restate_node.roles.worker.context import WorkerContext
-from restate_node.roles.worker.log import LogAppender
+from restate_node.roles.worker.leader_work import LeaderWork
 from restate_node.roles.worker.partition_store import PartitionStore
 from restate_node.roles.worker.replay import Replay
+from restate_node.roles.worker.term import RecordTooLarge, Term
 from restate_node.runtime.tasks import TaskKind
 from restate_node.types import wal
 from restate_node.types.fabric import RpcCode, RpcFailure
@@ -43,32 +42,13 @@ from restate_node.types.offsets import Lsn
 from restate_node.types.partition_keys import partition_key_of_key
 from restate_node.types.partitions import EpochMetadata, Partition, ReplicaSetConfiguration
 from restate_node.types.processor_messages import PatchState, Proposed
-from restate_node.types.records import RECORD_BYTES_MAX, pack
 from restate_node.wire.metadata_keys import epoch_metadata_key
 from restate_node.wire.partitions import decode_epoch_metadata, encode_epoch_metadata
 from restate_node.wire.storage_codec import CodecError
-from restate_node.wire.wal import encode_record
 
 logger = structlog.get_logger(__name__)
 
 CLAIM_PAUSE_S: Final = 0.2
-
-
-class Term:
-    """The means of one candidacy and, if it wins, of the leadership that follows."""
-
-    def __init__(self, appender: LogAppender, producer: bytes) -> None:
-        self.appender = appender
-        self.over = asyncio.Event()
-        self.pending = 0
-        """Client records that are under way."""
-        self._producer = producer
-        self._sequence = 0
-
-    def next_number(self) -> wal.IngressProducer:
-        """The number of the next client record. It MUST be submitted in the same turn."""
-        self._sequence += 1
-        return wal.IngressProducer(self._producer, self._sequence)
 
 
 class LeaderDuty:
@@ -85,7 +65,9 @@ class LeaderDuty:
         self._partition = partition
         self._context = context
         self._asked = asked
+        self._store = store
         self._term: Term | None = None
+        self._work: LeaderWork | None = None
         record = tables.read_leader(store, partition.id)
         observed = None if record is None else Leader(record.node, record.epoch)
         self.leadership = Leadership(context.me, observed)
@@ -116,10 +98,17 @@ class LeaderDuty:
                             expected=expected,
                             found=found,
                         )
-                case StatePatched() | DurabilityAdvanced():
-                    pass
                 case _:
-                    assert_never(effect)
+                    pass
+        if self._work is not None:
+            self._work.applied(effects)
+
+    @property
+    def work(self) -> LeaderWork:
+        """What a leader does; raises RpcFailure while this node does not lead."""
+        if self._work is None or not self.leadership.is_leader:
+            raise RpcFailure(RpcCode.NOT_READY, self._who_leads())
+        return self._work
 
     def stop(self) -> None:
         """Step down, at the end of this life."""
@@ -169,18 +158,13 @@ class LeaderDuty:
         """Announce, then keep the appender running until the term is over."""
         appender = self._context.log.appender(self._partition.log_id)
         rng = self._context.rng
-        term = self._term = Term(appender, rng.randbytes(wal.PRODUCER_ID_BYTES))
+        producer = rng.randbytes(wal.PRODUCER_ID_BYTES)
+        term = self._term = Term(appender, number.epoch, producer, self._context.clock)
         name = f"appender of partition {self._partition.id}"
         running = self._context.tasks.spawn(TaskKind.PARTITION_PROCESSOR, name, appender.run())
         running.add_done_callback(lambda _: term.over.set())
-        envelope = wal.Envelope(number, self._partition.key_range.start, command)
-
-        def committed(result: Lsn | AppendFailed) -> None:
-            if isinstance(result, AppendFailed):
-                term.over.set()
-
         try:
-            appender.submit(pack([encode_record(envelope)]), committed)
+            term.announce(number, self._partition.key_range.start, command)
             await term.over.wait()
         finally:
             running.cancel()
@@ -200,6 +184,11 @@ class LeaderDuty:
         listeners = self._context.listeners
         listeners.on_leader(self._partition.log_id, self._partition.id)
         self.leadership.started()
+        services = self._context.services
+        if services is not None and self._term is not None:
+            work = LeaderWork(self._partition, self._store, self._term, self._context, services)
+            self._work = work
+            work.start()
         listeners.announce(self._partition.id, leader.epoch)
         logger.info("leads", partition=self._partition.id, epoch=leader.epoch)
 
@@ -210,8 +199,11 @@ class LeaderDuty:
 
     def _lose(self, led: bool) -> None:
         term, self._term = self._term, None
+        work, self._work = self._work, None
         if term is not None:
             term.over.set()
+        if work is not None:
+            work.stop()
         if led:
             self._context.listeners.on_follower(self._partition.log_id, self._partition.id)
             logger.info("leads no longer", partition=self._partition.id)
@@ -221,8 +213,7 @@ class LeaderDuty:
         term = self._term
         if term is None or not self.leadership.is_leader or term.appender.is_full:
             return
-        envelope = wal.Envelope(term.next_number(), self._partition.key_range.start, command)
-        term.appender.submit(pack([encode_record(envelope)]), lambda _: None)
+        term.propose(self._partition.key_range.start, command)
 
     # ------------------------------------------------------------ requests of clients
 
@@ -233,17 +224,20 @@ class LeaderDuty:
         command = wal.PatchState(
             request.service, request.key, request.new_state, request.expected_version
         )
-        record = encode_record(wal.Envelope(term.next_number(), key, command))
-        if len(record) > RECORD_BYTES_MAX:
-            raise RpcFailure(RpcCode.FORBIDDEN, f"the state exceeds {RECORD_BYTES_MAX} bytes")
+        committed: asyncio.Future[Lsn | AppendFailed] = asyncio.get_running_loop().create_future()
+        try:
+            term.take(key, command, lambda result: _resolve(committed, result))
+        except RecordTooLarge as error:
+            raise RpcFailure(RpcCode.FORBIDDEN, f"the state is too large: {error}") from None
         term.pending += 1
         try:
-            return Proposed(await term.appender.append(pack([record])))
-        except AppendFailed as error:
-            code = RpcCode.CONNECTION_LOST if error.maybe_written else RpcCode.NOT_READY
-            raise RpcFailure(code, str(error)) from None
+            result = await committed
         finally:
             term.pending -= 1
+        if isinstance(result, AppendFailed):
+            code = RpcCode.CONNECTION_LOST if result.maybe_written else RpcCode.NOT_READY
+            raise RpcFailure(code, str(result))
+        return Proposed(result)
 
     def _admit(self, request: PatchState) -> Term:
         term = self._term
@@ -263,6 +257,11 @@ class LeaderDuty:
         if observed.node == self._context.me:
             return f"partition {number} has no leader now; {observed.node} was the last"
         return f"partition {number} is led by {observed.node} since epoch {observed.epoch}"
+
+
+def _resolve(committed: asyncio.Future[Lsn | AppendFailed], result: Lsn | AppendFailed) -> None:
+    if not committed.done():
+        committed.set_result(result)
 
 
 def _announcement(partition: Partition, metadata: EpochMetadata) -> wal.AnnounceLeader:

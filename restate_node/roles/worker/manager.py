@@ -3,6 +3,7 @@
     controller ─ ControlProcessors ─▶ orders ─┐
     partition table ──────────────────────────┴─▶ reconcile ─▶ a processor per partition
     ingress, admin ─ PatchState ─▶ the partition's processor
+    ingress, admin ─ SubmitInvocation and its like ─▶ what its leader does
     admin ─ CreateSnapshot ─▶ the partition's processor
     controller ─ GetNodeState ─▶ the status of each
 
@@ -35,6 +36,12 @@ from restate_node.runtime.tasks import TaskKind
 from restate_node.runtime.watch import Watch
 from restate_node.types.fabric import Peer, RpcCode, RpcFailure
 from restate_node.types.ids import GenerationalNodeId, PartitionId, PlainNodeId
+from restate_node.types.invocation_messages import (
+    AttachInvocation,
+    ControlInvocation,
+    NotifyInvocation,
+    SubmitInvocation,
+)
 from restate_node.types.nodes import WorkerState
 from restate_node.types.partitions import EpochMetadata, Partition, PartitionTable
 from restate_node.types.processor_messages import (
@@ -96,6 +103,10 @@ class PartitionManager:
         self._router.on(GetNodeState, self._on_get_node_state)
         self._router.serve(PatchState, self._serve_patch_state)
         self._router.serve(CreateSnapshot, self._serve_create_snapshot)
+        self._router.on(SubmitInvocation, self._on_submit)
+        self._router.on(AttachInvocation, self._on_attach)
+        self._router.on(NotifyInvocation, self._on_notify)
+        self._router.on(ControlInvocation, self._on_control_invocation)
         remove_leftovers(self._context.disk)
         tasks = self._context.tasks
         tasks.spawn(TaskKind.WORKER, "partition table of the worker", self._follow_table())
@@ -154,6 +165,18 @@ class PartitionManager:
 
     async def _serve_create_snapshot(self, _: Peer, request: CreateSnapshot) -> SnapshotCreated:
         return await self._processor(request.partition).create_snapshot(request)
+
+    def _on_submit(self, _: Peer, request: SubmitInvocation, reply: Reply) -> None:
+        self._processor(request.partition).work.submit(request, reply)
+
+    def _on_attach(self, _: Peer, request: AttachInvocation, reply: Reply) -> None:
+        self._processor(request.partition).work.attach(request, reply)
+
+    def _on_notify(self, _: Peer, request: NotifyInvocation, reply: Reply) -> None:
+        self._processor(request.partition).work.notify(request, reply)
+
+    def _on_control_invocation(self, _: Peer, request: ControlInvocation, reply: Reply) -> None:
+        self._processor(request.partition).work.control(request, reply)
 
     def _processor(self, number: PartitionId) -> PartitionProcessor:
         """Raises RpcFailure."""

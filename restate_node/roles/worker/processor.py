@@ -26,6 +26,7 @@ from restate_node.roles.worker.bootstrap import Bootstrap
 from restate_node.roles.worker.context import WorkerContext
 from restate_node.roles.worker.errors import CannotProceed, TrimGapEncountered
 from restate_node.roles.worker.leader import LeaderDuty
+from restate_node.roles.worker.leader_work import LeaderWork
 from restate_node.roles.worker.log_trimmer import LedPartition
 from restate_node.roles.worker.partition_store import PartitionStore
 from restate_node.roles.worker.replay import Replay
@@ -140,6 +141,14 @@ class PartitionProcessor:
             text = f"partition {self._partition.id} does not run here now"
             raise RpcFailure(RpcCode.NOT_READY, text)
         return await self._life.duty.patch_state(request)
+
+    @property
+    def work(self) -> LeaderWork:
+        """What it does as a leader; raises RpcFailure while it leads nothing."""
+        if self._life is None:
+            text = f"partition {self._partition.id} does not run here now"
+            raise RpcFailure(RpcCode.NOT_READY, text)
+        return self._life.duty.work
 
     def led(self) -> LedPartition | None:
         """What the trimmer of logs needs, if this node leads the partition."""

@@ -33,6 +33,7 @@ from restate_node.types.offsets import Lsn
 from restate_node.types.partitions import Partition
 from restate_node.types.processor_messages import ReplayStatus
 from restate_node.types.wal import Unreadable
+from restate_node.wire import journal_codec
 from restate_node.wire.wal import decode_record
 
 logger = structlog.get_logger(__name__)
@@ -128,7 +129,7 @@ class Replay:
             envelope = decode_record(record)
             if isinstance(envelope, Unreadable):
                 raise UnreadableRecord(Lsn(lsn), envelope.reason)
-            effects += apply(self._partition.id, Lsn(lsn), envelope, transaction)
+            effects += apply(self._partition, journal_codec, Lsn(lsn), envelope, transaction)
         return effects
 
     async def _commit(self, transaction: Transaction) -> None:

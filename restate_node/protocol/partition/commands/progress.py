@@ -57,8 +57,8 @@ def progress(machine: Machine, command: AttemptProgress) -> None:
         record = _add(machine, invocation, record, proposed, notifications)
     if command.end is None:
         update(machine, invocation, record)
-        stored = Stored(invocation, record.run, record.commands, tuple(notifications))
-        machine.effects.append(stored)
+        new = tuple(notifications)
+        machine.effects.append(Stored(invocation, record.run, record.commands, new, True))
     else:
         _end(machine, invocation, record, command.end)
 
