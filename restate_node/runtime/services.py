@@ -102,6 +102,7 @@ class ServiceError(Exception):
         super().__init__(f"{address.uri}: {detail}")
         self.address = address
         self.cause = cause
+        self.detail = detail
 
 
 class ServiceUnreachable(ServiceError):

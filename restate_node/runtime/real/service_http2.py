@@ -1,0 +1,506 @@
+"""One HTTP/2 connection to a service: many exchanges, each full duplex.
+
+    callers ─ send ─▶ out buffers of streams ─┐ one frame per stream and round, until window,
+                                              ├─ budget of the turn or socket says stop ─▶ one write
+    callers ◀─ receive ─ chunks of streams ◀──┘
+                             └─ taken ─▶ WINDOW_UPDATE of the stream, when half of it was used
+
+Flow control, towards us: the window of the connection is given back as bytes arrive, the window of
+a stream as they are taken. One exchange that nobody reads thus never stops the others, and memory
+is bounded by streams × stream window.
+
+GOAWAY: streams above the last one named were not begun and may be repeated elsewhere; those below
+run to their end, new ones go elsewhere, then the connection closes. See `http2_goaway` for why
+the library does not see the frame.
+
+Invariants
+    1. At most one write per turn of the loop, whatever number of exchanges spoke in it.
+    2. Each stream is told one end: END_STREAM, reset, GOAWAY, or the loss of the connection.
+    3. A connection that no longer takes streams and has none is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (
+    DataReceived,
+    Event,
+    PingAckReceived,
+    RemoteSettingsChanged,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
+from h2.exceptions import H2Error, StreamClosedError
+from h2.settings import SettingCodes, Settings
+
+from restate_node.runtime.http2_goaway import Goaway, GoawayFilter
+from restate_node.runtime.real.service_stream import (
+    Peer,
+    PoolSide,
+    ServiceStream,
+    ServiceTransportOptions,
+)
+from restate_node.runtime.services import (
+    FailureCause,
+    HttpVersion,
+    RequestHead,
+    ResponseHead,
+    ServiceError,
+)
+
+PING: Final = b"restate!"
+USE_HTTP_1_1: Final = "the service does not speak HTTP/2: register it with use_http_11"
+
+
+class Http2Stream(ServiceStream):
+    """One exchange."""
+
+    __slots__ = ("_connection", "finished", "is_queued", "number", "out", "uncredited_bytes")
+
+    def __init__(self, connection: Http2Connection, number: int) -> None:
+        super().__init__(connection.peer)
+        self._connection = connection
+        self.number = number
+        self.out = bytearray()
+        self.finished = False
+        """Nothing follows what is in `out`."""
+        self.is_queued = False
+        self.uncredited_bytes = 0
+
+    @property
+    def backlog_bytes(self) -> int:
+        return len(self.out)
+
+    def send(self, data: bytes) -> None:
+        assert not self.finished
+        if self._connection.is_open(self):
+            self.out += data
+            self._connection.wants_to_send(self)
+
+    def finish(self) -> None:
+        if not self.finished:
+            self.finished = True
+            self._connection.wants_to_send(self)
+
+    def abort(self) -> None:
+        self._connection.cancel(self)
+
+    def _must_wait(self) -> bool:
+        # The low mark, once above the high one, is judged by the connection when it sends.
+        return len(self.out) > self._connection.options.backlog_high_bytes
+
+    def _taken(self, flow_bytes: int) -> None:
+        self.uncredited_bytes += flow_bytes
+        if self.uncredited_bytes >= self._connection.options.stream_window_bytes // 2:
+            self._connection.give_back(self)
+
+
+class Http2Connection(asyncio.Protocol):
+    """A `ServiceConnection`; it is its own asyncio protocol."""
+
+    def __init__(self, peer: Peer, options: ServiceTransportOptions, pool: PoolSide) -> None:
+        self.peer = peer
+        self.options = options
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._filter = GoawayFilter()
+        self._library = H2Connection(
+            H2Configuration(
+                client_side=True,
+                header_encoding=None,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+                validate_inbound_headers=False,
+                normalize_inbound_headers=False,
+            )
+        )
+        self._streams: dict[int, Http2Stream] = {}
+        self._opened_count = 0
+        self._sending: deque[Http2Stream] = deque()
+        self._blocked: dict[Http2Stream, None] = {}
+        """Have bytes and no window."""
+        self._flush_is_due = False
+        self._write_paused = False
+        self._uncredited_bytes = 0
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._leaving = False
+        """Takes no more streams."""
+        self._farewell = ""
+        """What the peer's GOAWAY said."""
+        self._tick: asyncio.TimerHandle | None = None
+        self._idle_since = self._last_heard = self._loop.time()
+        self._ping_sent = 0.0
+
+    # ------------------------------------------------------------ ServiceConnection
+
+    @property
+    def capacity(self) -> int:
+        theirs = self._library.remote_settings.max_concurrent_streams
+        return min(theirs, self.options.streams_max)
+
+    @property
+    def room(self) -> int:
+        if self._leaving or not self._ready.done():
+            return 0
+        return max(0, self.capacity - len(self._streams))
+
+    async def ready(self) -> None:
+        """The peer's settings are here: it speaks HTTP/2, and says how many streams it takes."""
+        # Shielded, because a caller that goes away must not take the result from the connection.
+        await asyncio.shield(self._ready)
+
+    def open_stream(self, head: RequestHead) -> Http2Stream:
+        assert self.room > 0
+        number = self._library.get_next_available_stream_id()
+        stream = Http2Stream(self, number)
+        fields = [
+            (":method", head.method),
+            (":scheme", self.peer.uri.scheme),
+            (":authority", self.peer.uri.authority),
+            (":path", head.path),
+            *head.headers,
+        ]
+        self._library.send_headers(number, fields)
+        self._streams[number] = stream
+        self._opened_count += 1
+        if self._opened_count >= self.options.exchanges_per_connection_max:
+            self._leaving = True
+        self._flush_soon()
+        return stream
+
+    def close(self, reason: str) -> None:
+        self._lost(self.peer.broken(FailureCause.CLOSED, reason))
+
+    # ------------------------------------------------------------ for streams
+
+    def is_open(self, stream: Http2Stream) -> bool:
+        return self._streams.get(stream.number) is stream
+
+    def wants_to_send(self, stream: Http2Stream) -> None:
+        if self.is_open(stream) and not stream.is_queued:
+            stream.is_queued = True
+            self._sending.append(stream)
+            self._flush_soon()
+
+    def cancel(self, stream: Http2Stream) -> None:
+        """RST_STREAM, unless both sides have finished."""
+        if not self.is_open(stream):
+            return
+        self._reset(stream, ErrorCodes.CANCEL)
+        stream.failed(self.peer.broken(FailureCause.ABORTED, "the exchange was aborted"))
+
+    def give_back(self, stream: Http2Stream) -> None:
+        """Let the peer send as much again as was taken."""
+        count, stream.uncredited_bytes = stream.uncredited_bytes, 0
+        if stream.is_over or not self.is_open(stream):
+            return
+        self._library.increment_flow_control_window(count, stream.number)
+        self._flush_soon()
+
+    # ------------------------------------------------------------ sending
+
+    def _flush_soon(self) -> None:
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        if self._transport is None:
+            return
+        budget = self.options.write_bytes_max
+        while self._sending and budget > 0 and not self._write_paused:
+            budget -= self._send_frame(self._sending.popleft())
+        data = self._library.data_to_send()
+        if data:
+            self._transport.write(data)
+        if self._sending and not self._write_paused:
+            self._flush_soon()
+
+    def _send_frame(self, stream: Http2Stream) -> int:
+        """One frame of a stream, and the stream back in its queue; the bytes sent."""
+        stream.is_queued = False
+        if not self.is_open(stream):
+            return 0
+        out, library, number = stream.out, self._library, stream.number
+        if not out:
+            if stream.finished:
+                library.end_stream(number)
+                self._sent_all(stream)
+            return 0
+        window = library.local_flow_control_window(number)
+        size = min(window, library.max_outbound_frame_size, len(out))
+        if size <= 0:
+            self._blocked[stream] = None
+            return 0
+        last = stream.finished and size == len(out)
+        was_high = len(out) > self.options.backlog_low_bytes
+        library.send_data(number, bytes(memoryview(out)[:size]), end_stream=last)
+        del out[:size]
+        if was_high and len(out) <= self.options.backlog_low_bytes:
+            stream.wake()
+        if last:
+            self._sent_all(stream)
+        elif out:
+            stream.is_queued = True
+            self._sending.append(stream)
+        return size
+
+    def _sent_all(self, stream: Http2Stream) -> None:
+        if stream.is_over:
+            self._forget(stream)
+
+    def _unblock(self) -> None:
+        blocked, self._blocked = self._blocked, {}
+        for stream in blocked:
+            self.wants_to_send(stream)
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._flush_soon()
+
+    # ------------------------------------------------------------ receiving
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports have the methods but not the base class.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(self.options.write_bytes_max)
+        self._library.local_settings = Settings(
+            client=True,
+            initial_values={
+                SettingCodes.ENABLE_PUSH: 0,
+                SettingCodes.INITIAL_WINDOW_SIZE: self.options.stream_window_bytes,
+                SettingCodes.MAX_HEADER_LIST_SIZE: self.options.response_head_bytes_max,
+            },
+        )
+        self._library.initiate_connection()
+        more = self.options.connection_window_bytes - 65_535
+        if more > 0:
+            self._library.increment_flow_control_window(more)
+        self._flush_soon()
+        self._tick_later()
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return
+        self._last_heard = self._loop.time()
+        visible, leaving = self._filter.feed(data)
+        try:
+            for event in self._library.receive_data(visible):
+                handle = HANDLERS.get(type(event))
+                if handle is not None:
+                    handle(self, event)
+        except (H2Error, ValueError) as error:
+            self._violated(data, error)
+            return
+        for goaway in leaving:
+            self._goaway_received(goaway)
+        self._flush_soon()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        cause = FailureCause.GOAWAY if self._farewell else FailureCause.CLOSED
+        detail = "the service closed the connection" if exc is None else f"connection lost: {exc}"
+        self._lost(self.peer.broken(cause, self._farewell or detail))
+
+    def _head(self, event: ResponseReceived) -> None:
+        stream = self._streams.get(event.stream_id or 0)
+        if stream is None:
+            return
+        status, fields = 0, list[tuple[str, str]]()
+        for name, value in cast("list[tuple[bytes, bytes]]", event.headers):
+            if name == b":status" and value.isdigit():
+                status = int(value)
+            elif not name.startswith(b":"):
+                fields.append((name.decode("latin-1"), value.decode("latin-1")))
+        if not 100 <= status <= 999:
+            self._reset(stream, ErrorCodes.PROTOCOL_ERROR)
+            detail = "response without a status"
+            stream.failed(self.peer.broken(FailureCause.PROTOCOL, detail))
+            return
+        stream.head_received(ResponseHead(status, tuple(fields), HttpVersion.HTTP_2))
+
+    def _data(self, event: DataReceived) -> None:
+        count = event.flow_controlled_length or 0
+        self._uncredited_bytes += count
+        if self._uncredited_bytes >= self.options.connection_window_bytes // 2:
+            self._library.increment_flow_control_window(self._uncredited_bytes)
+            self._uncredited_bytes = 0
+        stream = self._streams.get(event.stream_id or 0)
+        if stream is not None:
+            stream.bytes_received(event.data or b"", count)
+
+    def _end(self, event: StreamEnded) -> None:
+        stream = self._streams.get(event.stream_id or 0)
+        if stream is None:
+            return
+        stream.end_received()
+        if stream.finished and not stream.out and not stream.is_queued:
+            self._forget(stream)
+
+    def _was_reset(self, event: StreamReset) -> None:
+        stream = self._streams.get(event.stream_id or 0)
+        if stream is None:
+            return
+        if event.remote_reset:
+            stream.failed(self._reset_error(event.error_code or 0))
+        else:
+            detail = f"violated HTTP/2 ({_code_name(event.error_code or 0)})"
+            stream.failed(self.peer.broken(FailureCause.PROTOCOL, detail))
+        self._forget(stream)
+
+    def _reset_error(self, code: ErrorCodes | int) -> ServiceError:
+        if code == ErrorCodes.REFUSED_STREAM:
+            detail = "the service refused the stream (REFUSED_STREAM)"
+            return self.peer.unreachable(FailureCause.RESET, detail)
+        if code == ErrorCodes.HTTP_1_1_REQUIRED:
+            return self.peer.unreachable(FailureCause.PROTOCOL, USE_HTTP_1_1)
+        return self.peer.broken(
+            FailureCause.RESET, f"the service reset the stream ({_code_name(code)})"
+        )
+
+    def _window(self, event: WindowUpdated) -> None:
+        number = event.stream_id or 0
+        if number == 0:
+            self._unblock()
+            return
+        stream = self._streams.get(number)
+        if stream is not None and stream in self._blocked:
+            del self._blocked[stream]
+            self.wants_to_send(stream)
+
+    def _settings(self, event: RemoteSettingsChanged) -> None:
+        if not self._ready.done():
+            self._ready.set_result(None)
+        self._unblock()
+        self._pool.room_changed()
+
+    def _pong(self, event: PingAckReceived) -> None:
+        self._ping_sent = 0.0
+
+    def _goaway_received(self, goaway: Goaway) -> None:
+        self._leaving = True
+        name = _code_name(goaway.error_code)
+        detail = " ".join(f"the service is leaving (GOAWAY {name}) {goaway.text}".split())
+        self._farewell = detail
+        refused = [s for n, s in self._streams.items() if n > goaway.last_stream_id]
+        for stream in refused:
+            stream.failed(self.peer.unreachable(FailureCause.GOAWAY, detail))
+            self._forget(stream)
+        if not self._ready.done():
+            self._ready.set_exception(self.peer.unreachable(FailureCause.GOAWAY, detail))
+            self._ready.exception()
+        if not self._streams:
+            self._lost(self.peer.broken(FailureCause.GOAWAY, detail))
+
+    # ------------------------------------------------------------ ends
+
+    def _violated(self, data: bytes, error: Exception) -> None:
+        """What the peer said makes no sense; the library has a GOAWAY ready for it."""
+        detail = f"violated HTTP/2: {type(error).__name__} {error}".rstrip()
+        if not self._ready.done():
+            detail = f"{USE_HTTP_1_1} (it answered {data[:16]!r})"
+        # The library is closed for streams; only its farewell may leave.
+        self._sending.clear()
+        self._flush()
+        self._lost(self.peer.broken(FailureCause.PROTOCOL, " ".join(detail.split())))
+
+    def _reset(self, stream: Http2Stream, code: ErrorCodes) -> None:
+        try:
+            self._library.reset_stream(stream.number, code)
+        except StreamClosedError:
+            # Both sides have finished; the pool just does not know yet.
+            return
+        finally:
+            self._forget(stream)
+        self._flush_soon()
+
+    def _forget(self, stream: Http2Stream) -> None:
+        """The stream is over in both directions, or reset."""
+        self._streams.pop(stream.number, None)
+        self._blocked.pop(stream, None)
+        stream.out.clear()
+        stream.wake()
+        if not self._streams:
+            self._idle_since = self._loop.time()
+            if self._leaving:
+                self._flush()
+                self._lost(self.peer.broken(FailureCause.CLOSED, "connection used up"))
+                return
+        self._pool.room_changed()
+
+    def _lost(self, error: ServiceError) -> None:
+        """Hang up and tell everybody. Idempotent."""
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return
+        transport.close()
+        self._leaving = True
+        if self._tick is not None:
+            self._tick.cancel()
+        if not self._ready.done():
+            self._ready.set_exception(self.peer.unreachable(error.cause, error.detail))
+            self._ready.exception()
+        streams, self._streams = self._streams, {}
+        self._sending.clear()
+        self._blocked.clear()
+        for stream in streams.values():
+            stream.failed(error)
+            stream.out.clear()
+            stream.wake()
+        self._pool.connection_closed(self)
+
+    # ------------------------------------------------------------ time
+
+    def _tick_later(self) -> None:
+        options = self.options
+        waits = (options.keep_alive_interval_ms, options.keep_alive_timeout_ms)
+        wait_ms = min(*waits, options.idle_timeout_ms)
+        self._tick = self._loop.call_later(wait_ms / 1000, self._judge)
+
+    def _judge(self) -> None:
+        """Is the peer still there, and is the connection still needed?"""
+        now, options = self._loop.time(), self.options
+        silent_ms = (now - self._last_heard) * 1000
+        if not self._streams and (now - self._idle_since) * 1000 >= options.idle_timeout_ms:
+            self._lost(self.peer.broken(FailureCause.CLOSED, "connection was idle"))
+            return
+        if self._ping_sent and (now - self._ping_sent) * 1000 >= options.keep_alive_timeout_ms:
+            detail = f"no answer to a ping for {options.keep_alive_timeout_ms} ms"
+            self._lost(self.peer.broken(FailureCause.TIMEOUT, detail))
+            return
+        if self._streams and not self._ping_sent and silent_ms >= options.keep_alive_interval_ms:
+            self._ping_sent = now
+            self._library.ping(PING)
+            self._flush_soon()
+        self._tick_later()
+
+
+HANDLERS: Final[dict[type[Event], Callable[[Http2Connection, Any], None]]] = {
+    ResponseReceived: Http2Connection._head,  # pyright: ignore[reportPrivateUsage]
+    DataReceived: Http2Connection._data,  # pyright: ignore[reportPrivateUsage]
+    StreamEnded: Http2Connection._end,  # pyright: ignore[reportPrivateUsage]
+    StreamReset: Http2Connection._was_reset,  # pyright: ignore[reportPrivateUsage]
+    WindowUpdated: Http2Connection._window,  # pyright: ignore[reportPrivateUsage]
+    RemoteSettingsChanged: Http2Connection._settings,  # pyright: ignore[reportPrivateUsage]
+    PingAckReceived: Http2Connection._pong,  # pyright: ignore[reportPrivateUsage]
+}
+
+
+def _code_name(code: ErrorCodes | int) -> str:
+    try:
+        return ErrorCodes(code).name
+    except ValueError:
+        return str(code)

@@ -1,0 +1,219 @@
+"""`ServiceTransport` over sockets: HTTP/2 with prior knowledge or TLS, and HTTP/1.1.
+
+    service_transport ─▶ service_pool ─▶ service_http2 | service_http1 ─▶ service_connecting
+         exchanges        per address        streams                          sockets, TLS, guard
+
+A request that the service verifiably did nothing with (refused stream, GOAWAY) is sent once more
+on another connection without its caller noticing: connections end all the time, and an invocation
+that had to be retried for it would show an error to its user. What was sent so far is kept for
+that, up to a limit, until the response begins.
+
+The repetition runs in the task that waits for the response, so nothing runs in the background.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from restate_node.runtime.real.service_pool import ServicePool
+from restate_node.runtime.real.service_stream import (
+    Peer,
+    ServiceStream,
+    ServiceTransportOptions,
+)
+from restate_node.runtime.request_identity import RequestSigner, Unsigned
+from restate_node.runtime.service_addresses import parse_service_uri
+from restate_node.runtime.services import (
+    EndpointAddress,
+    Exchange,
+    FailureCause,
+    HttpVersion,
+    RequestHead,
+    ResponseHead,
+    ServiceUnreachable,
+)
+
+ALPN: Final = {
+    HttpVersion.HTTP_1_1: ["http/1.1"],
+    HttpVersion.HTTP_2: ["h2"],
+    HttpVersion.NEGOTIATED: ["h2", "http/1.1"],
+}
+POOLS_SWEPT: Final = 64
+"""Above this many addresses, pools without connections are forgotten before one is added."""
+REPEATABLE: Final = frozenset({FailureCause.GOAWAY, FailureCause.RESET})
+
+
+class RealServiceTransport:
+    """The services of users, as one node reaches them."""
+
+    def __init__(
+        self,
+        options: ServiceTransportOptions | None = None,
+        signer: RequestSigner | None = None,
+        security: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+    ) -> None:
+        self._options = options or ServiceTransportOptions()
+        self._options.validate()
+        self._signer = signer or Unsigned()
+        self._make_security = security
+        self._security: dict[HttpVersion, ssl.SSLContext] = {}
+        self._pools: dict[EndpointAddress, ServicePool] = {}
+
+    async def open(self, address: EndpointAddress, head: RequestHead) -> Exchange:
+        """See the port."""
+        try:
+            uri = parse_service_uri(address.uri)
+        except ValueError as error:
+            raise ServiceUnreachable(address, FailureCause.BAD_ADDRESS, str(error)) from error
+        assert head.path.startswith("/")
+        pool = self._pool(Peer(address, uri))
+        full = replace(
+            head,
+            path=uri.prefix + head.path,
+            headers=(
+                *head.headers,
+                *self._signer.headers(head.path),
+                *self._options.additional_headers,
+            ),
+        )
+        stream = await pool.stream(full)
+        return _RepeatedOnce(pool, full, stream, self._options.replay_bytes_max)
+
+    async def close(self) -> None:
+        """See the port."""
+        for pool in self._pools.values():
+            pool.close("this node is stopping")
+        # Transports tell their protocols in the next turn.
+        await asyncio.sleep(0)
+
+    @property
+    def connection_count(self) -> int:
+        """Over all addresses."""
+        return sum(pool.connection_count for pool in self._pools.values())
+
+    def _pool(self, peer: Peer) -> ServicePool:
+        pool = self._pools.get(peer.address)
+        if pool is None:
+            if len(self._pools) >= POOLS_SWEPT:
+                used = {a: p for a, p in self._pools.items() if not p.is_unused}
+                self._pools = used
+            security = self._context(peer.address.http_version) if peer.uri.secure else None
+            pool = self._pools[peer.address] = ServicePool(peer, self._options, security)
+        return pool
+
+    def _context(self, version: HttpVersion) -> ssl.SSLContext:
+        """One per version for ever: it takes long to load the trusted authorities."""
+        context = self._security.get(version)
+        if context is None:
+            context = self._security[version] = self._make_security()
+            context.set_alpn_protocols(ALPN[version])
+        return context
+
+
+class _RepeatedOnce:
+    """An `Exchange` that begins again, once, on another connection if the first took nothing."""
+
+    __slots__ = ("_finished", "_head", "_kept", "_pool", "_repeating", "_stream")
+
+    def __init__(
+        self, pool: ServicePool, head: RequestHead, stream: ServiceStream, kept_bytes_max: int
+    ) -> None:
+        self._pool = pool
+        self._head = head
+        self._stream = stream
+        self._kept: _Kept | None = _Kept(kept_bytes_max)
+        """What was sent; None when it cannot or need not be sent again."""
+        self._finished = False
+        self._repeating: asyncio.Lock | None = None
+
+    def send(self, data: bytes) -> None:
+        if self._kept is not None and not self._kept.add(data):
+            self._kept = None
+        self._stream.send(data)
+
+    @property
+    def backlog_bytes(self) -> int:
+        return self._stream.backlog_bytes
+
+    async def drained(self) -> None:
+        await self._stream.drained()
+
+    def finish(self) -> None:
+        self._finished = True
+        self._stream.finish()
+
+    def abort(self) -> None:
+        self._kept = None
+        self._stream.abort()
+
+    async def response(self) -> ResponseHead:
+        while True:
+            stream = self._stream
+            try:
+                head = await stream.response()
+            except ServiceUnreachable as error:
+                await self._repeat(stream, error)
+            else:
+                self._kept = None
+                return head
+
+    async def receive(self) -> bytes:
+        while True:
+            stream = self._stream
+            try:
+                data = await stream.receive()
+            except ServiceUnreachable as error:
+                await self._repeat(stream, error)
+            else:
+                self._kept = None
+                return data
+
+    async def _repeat(self, failed: ServiceStream, error: ServiceUnreachable) -> None:
+        """Replace the failed stream, or raise its error. Two tasks may come here for one stream.
+
+        Cancellation-safe: the next call finds the failed stream again.
+        """
+        self._repeating = self._repeating or asyncio.Lock()
+        async with self._repeating:
+            if self._stream is not failed:
+                return
+            if self._kept is None or error.cause not in REPEATABLE:
+                raise error
+            try:
+                stream = await self._pool.stream(self._head)
+            except ServiceUnreachable:
+                self._kept = None
+                raise
+            kept = self._take_kept()
+            if kept is None:
+                # Aborted, or outgrown, while the new stream was opened.
+                stream.abort()
+                raise error
+            self._stream = stream
+            if kept.data:
+                stream.send(bytes(kept.data))
+            if self._finished:
+                stream.finish()
+
+    def _take_kept(self) -> _Kept | None:
+        kept, self._kept = self._kept, None
+        return kept
+
+
+class _Kept:
+    """Bytes of a request, up to a limit."""
+
+    __slots__ = ("_bytes_max", "data")
+
+    def __init__(self, bytes_max: int) -> None:
+        self.data = bytearray()
+        self._bytes_max = bytes_max
+
+    def add(self, data: bytes) -> bool:
+        """False when it is too much to keep."""
+        self.data += data
+        return len(self.data) <= self._bytes_max
