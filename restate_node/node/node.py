@@ -40,6 +40,7 @@ from restate_node.roles.log_server.service import LogServer
 from restate_node.roles.log_server.start import prepare
 from restate_node.roles.metadata_server.service import MetadataServer
 from restate_node.roles.worker.context import LeadershipListeners, Neighbours, WorkerContext
+from restate_node.roles.worker.invoker.context import Services
 from restate_node.roles.worker.manager import PartitionManager
 from restate_node.roles.worker.snapshot_repository import (
     RepositoryIdentity,
@@ -54,7 +55,9 @@ from restate_node.types.ids import PlainNodeId
 from restate_node.types.nodes import NodesConfiguration, Role
 from restate_node.types.options import NodeOptions
 from restate_node.types.processor_messages import GetNodeState, NodeState
+from restate_node.types.schema import HandlerDefaults
 from restate_node.types.snapshots import BucketDestination, parse_destination
+from restate_node.wire import journal_codec, service_control
 
 logger = structlog.get_logger(__name__)
 
@@ -230,10 +233,24 @@ class Node:
             listeners=listeners,
             snapshots=self._snapshot_repository(),
             neighbours=Neighbours(self._ask_node, self._count_workers),
+            services=self._services(),
             exporting=asyncio.Semaphore(self.options.worker.snapshots.export_concurrency_limit),
         )
         self.worker = PartitionManager(context, self.fabric.router, self.cache.partition_table)
         self.worker.start()
+
+    def _services(self) -> Services | None:
+        if self.ports.services is None:
+            return None
+        return Services(
+            self.ports.services,
+            self.cache.schema,
+            self.cache.partition_table,
+            HandlerDefaults.of(self.options),
+            self.options.worker.invoker,
+            journal_codec,
+            service_control,
+        )
 
     async def _ask_node(self, node: PlainNodeId) -> NodeState:
         return await self.fabric.call(node, GetNodeState(), NodeState, timeout_s=1.0)
@@ -311,6 +328,8 @@ class Node:
         if self.metadata_server is not None:
             await self.metadata_server.close()
         self.fabric.close("the node stops")
+        if self.ports.services is not None:
+            await self.ports.services.close()
         if self.ports.objects is not None:
             await self.ports.objects.close()
 

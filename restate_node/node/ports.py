@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from restate_node.runtime.ports import Clock, Disk, ObjectStore, Transport
+from restate_node.runtime.services import ServiceTransport
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Ports:
     rng: Random
     objects: ObjectStore | None = None
     """Where snapshots go; None when no destination is configured."""
+    services: ServiceTransport | None = None
+    """How services are called; None where nobody calls any."""
 
     def stream(self) -> Random:
         """A random stream of its own for one component."""

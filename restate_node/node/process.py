@@ -42,6 +42,10 @@ from restate_node.runtime.real.front_splice import SpliceAcceptor
 from restate_node.runtime.real.http_server import HttpServer
 from restate_node.runtime.real.loop import LoopStall, LoopWatchdog
 from restate_node.runtime.real.objects import open_objects
+from restate_node.runtime.real.service_identity import Ed25519Signer, IdentityKeyError
+from restate_node.runtime.real.service_stream import ServiceTransportOptions
+from restate_node.runtime.real.service_transport import RealServiceTransport
+from restate_node.runtime.services import ServiceTransport
 from restate_node.runtime.tasks import ShutdownCause, TaskKind
 from restate_node.types.nodes import Role
 from restate_node.types.options import NodeOptions
@@ -93,7 +97,7 @@ def _build(options: NodeOptions) -> tuple[Node, DataPlane]:
         seed = int.from_bytes(os.urandom(16), "big")
         rng = random.Random(seed)
         objects = _objects(options, random.Random(rng.getrandbits(64)))
-        ports = Ports(RealClock(), data_plane, disk, rng, objects)
+        ports = Ports(RealClock(), data_plane, disk, rng, objects, _services(options))
         return Node(options, ports, str(directory)), data_plane
     except (StoreError, MarkerError) as error:
         raise StartError(str(error)) from None
@@ -105,6 +109,19 @@ def _objects(options: NodeOptions, rng: random.Random) -> ObjectStore | None:
     except ValueError as error:
         raise StartError(str(error)) from None
     return None if opened is None else opened[0]
+
+
+def _services(options: NodeOptions) -> ServiceTransport | None:
+    """Workers call services, admins discover them."""
+    if not {Role.WORKER, Role.ADMIN} & set(options.roles):
+        return None
+    key_file = options.request_identity_private_key_pem_file
+    try:
+        signer = None if key_file is None else Ed25519Signer.from_pem_file(key_file, RealClock())
+    except IdentityKeyError as error:
+        raise StartError(str(error)) from None
+    limits = ServiceTransportOptions(connect_timeout_ms=options.worker.invoker.connect_timeout_ms)
+    return RealServiceTransport(limits, signer)
 
 
 async def _serve_edges(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from hashlib import blake2b
-from typing import assert_never
 
 from restate_node.protocol.partition.effects import (
     Effect,
@@ -17,6 +16,7 @@ from restate_node.protocol.partition.effects import (
     PatchRejected,
     StatePatched,
 )
+from restate_node.protocol.partition.machine import JournalCodec
 from restate_node.protocol.partition.transaction import Transaction
 from restate_node.protocol.raft.core import RaftCore
 from restate_node.protocol.raft.ready import Ready
@@ -36,11 +36,12 @@ from restate_node.sim.substitution import Substitution
 from restate_node.sim.workloads.state_writes import ID
 from restate_node.types.ids import PartitionId
 from restate_node.types.offsets import Lsn
+from restate_node.types.partitions import Partition
 from restate_node.types.raft import Entry, Role
 from restate_node.types.wal import Envelope, PatchState
 
 TakeReady = Callable[[RaftCore], Ready | None]
-Apply = Callable[[PartitionId, Lsn, Envelope, Transaction], list[Effect]]
+Apply = Callable[[Partition, JournalCodec, Lsn, Envelope, Transaction], list[Effect]]
 Commit = Callable[[PartitionStore, Transaction], None]
 
 

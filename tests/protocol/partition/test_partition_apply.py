@@ -22,12 +22,13 @@ from restate_node.protocol.partition.transaction import Transaction
 from restate_node.types.ids import (
     GenerationalNodeId,
     LeaderEpoch,
+    LogId,
     PartitionId,
     PlainNodeId,
     Version,
 )
 from restate_node.types.offsets import Lsn
-from restate_node.types.partitions import KeyRange
+from restate_node.types.partitions import KeyRange, Partition
 from restate_node.types.wal import (
     AnnounceLeader,
     Dedup,
@@ -36,8 +37,10 @@ from restate_node.types.wal import (
     PatchState,
     SelfProposal,
 )
+from restate_node.wire import journal_codec
 
 P = PartitionId(3)
+PARTITION = Partition(P, LogId(3), KeyRange(0, (1 << 64) - 1))
 NODE = GenerationalNodeId(PlainNodeId(1), 2)
 
 
@@ -77,7 +80,7 @@ class Replica:
             transaction = Transaction(self.rows)
             for envelope in pending:
                 applied = Lsn(applied + 1)
-                effects += apply(P, applied, envelope, transaction)
+                effects += apply(PARTITION, journal_codec, applied, envelope, transaction)
             self.rows.write(transaction.mutations())
         return effects
 

@@ -46,7 +46,7 @@ from restate_node.types.nodes import Node, NodesConfiguration, Role
 from restate_node.types.offsets import LogTail, Lsn, TailState
 from restate_node.types.options import WorkerOptions
 from restate_node.types.partition_keys import partition_key_of_key
-from restate_node.types.partitions import EpochMetadata, PartitionTable
+from restate_node.types.partitions import EpochMetadata, KeyRange, Partition, PartitionTable
 from restate_node.types.processor_messages import (
     Assignment,
     ControlAccepted,
@@ -63,12 +63,14 @@ from restate_node.types.processor_messages import (
 from restate_node.types.records import RecordBatch
 from restate_node.types.replication import ReplicationProperty
 from restate_node.types.wal import Envelope
+from restate_node.wire import journal_codec
 from restate_node.wire.metadata_keys import NODES_CONFIGURATION_KEY, epoch_metadata_key
 from restate_node.wire.nodes import encode_nodes_configuration
 from restate_node.wire.partitions import decode_epoch_metadata, encode_epoch_metadata
 from restate_node.wire.wal import decode_record
 
 P0 = PartitionId(0)
+PARTITION = Partition(P0, LogId(0), KeyRange(0, (1 << 64) - 1))
 PATIENCE_S = 60.0
 """Virtual seconds after which a test gives up."""
 
@@ -480,7 +482,7 @@ class World:
             envelope = decode_record(record)
             assert isinstance(envelope, Envelope)
             transaction = Transaction(rows)
-            apply(P0, Lsn(lsn), envelope, transaction)
+            apply(PARTITION, journal_codec, Lsn(lsn), envelope, transaction)
             for mutation in transaction.mutations():
                 if mutation.value is None:
                     rows.rows.pop(mutation.key, None)

@@ -1,0 +1,254 @@
+"""What a leader does beyond leading: it runs invocations, fires timers, carries messages, answers.
+
+    effects of applied records ─▶ invoker   ─▶ services ─▶ reports ─┐
+                               ├▶ timers    ─▶ proposals ───────────┤
+                               ├▶ outbox    ─▶ logs of others       ├─▶ log
+                               └▶ submissions ─▶ answers            │
+    requests ─▶ records of clients ─────────────────────────────────┘
+
+All of it is made anew for each term, from the tables, and thrown away with it. Whatever was under
+way then is found in the tables by the next leader, or asked again by who waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from restate_node.bifrost.errors import AppendFailed
+from restate_node.fabric.router import Reply
+from restate_node.protocol.partition.effects import (
+    Accepted,
+    Effect,
+    Ended,
+    MessageSent,
+    Operated,
+    RunAgainNow,
+    RunInvocation,
+    StopRun,
+    Stored,
+    TimerSet,
+)
+from restate_node.protocol.partition.invocation_table import (
+    InvocationRecord,
+    Stage,
+    read_invocation,
+)
+from restate_node.roles.worker.context import WorkerContext
+from restate_node.roles.worker.invoker.context import Services
+from restate_node.roles.worker.invoker.invoker import Invoker
+from restate_node.roles.worker.outbox import Outbox
+from restate_node.roles.worker.partition_store import PartitionStore
+from restate_node.roles.worker.submissions import SWEEP_S, Submissions
+from restate_node.roles.worker.term import OnCommitted, RecordTooLarge, Term
+from restate_node.roles.worker.timers import Timers
+from restate_node.runtime.tasks import TaskKind
+from restate_node.types import wal
+from restate_node.types.fabric import RpcCode, RpcFailure
+from restate_node.types.invocation_messages import (
+    Attached,
+    AttachInvocation,
+    AttachStatus,
+    ControlInvocation,
+    NotifyInvocation,
+    SubmitInvocation,
+    Submitted,
+)
+from restate_node.types.invocations import (
+    Invocation,
+    RawInvocationId,
+    partition_key_of_id,
+)
+from restate_node.types.offsets import Lsn
+from restate_node.types.partitions import Partition
+from restate_node.types.processor_messages import Proposed
+
+TICKET_BYTES: Final = 16
+ROOM_PAUSE_S: Final = 0.005
+
+
+class LeaderWork:
+    """One term's work. `start` once it leads, `stop` when it does no longer."""
+
+    def __init__(
+        self,
+        partition: Partition,
+        store: PartitionStore,
+        term: Term,
+        context: WorkerContext,
+        services: Services,
+    ) -> None:
+        self._partition = partition
+        self._store = store
+        self._term = term
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._submissions = Submissions()
+        self._timers = Timers(store, term, context.clock)
+        self._outbox = Outbox(partition, store, term, context.log, services.partition_table)
+        self.invoker = Invoker(store, services, self, context.tasks, context.clock, context.rng)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Take up what the tables say is to be done."""
+        spawn, number = self._context.tasks.spawn, self._partition.id
+        kind = TaskKind.PARTITION_PROCESSOR
+        self._tasks = [
+            spawn(kind, f"timers of partition {number}", self._timers.run()),
+            spawn(kind, f"outbox of partition {number}", self._outbox.run()),
+            spawn(kind, f"open questions of partition {number}", self._sweep()),
+        ]
+        self.invoker.begin()
+
+    def stop(self) -> None:
+        """End everything at once."""
+        self.invoker.close()
+        for task in self._tasks:
+            task.cancel()
+        self._submissions.close(f"partition {self._partition.id} is no longer led by this node")
+
+    def applied(self, effects: list[Effect]) -> None:
+        """React to what the log said."""
+        for effect in effects:
+            match effect:
+                case Stored():
+                    self.invoker.stored(effect)
+                case RunInvocation():
+                    self.invoker.run(effect)
+                case Ended():
+                    self._submissions.ended(effect)
+                case Accepted():
+                    self._submissions.accepted(effect, self._loop.time())
+                case TimerSet(at_ms):
+                    self._timers.set(at_ms)
+                case MessageSent():
+                    self._outbox.sent()
+                case StopRun(invocation):
+                    self.invoker.stop(invocation)
+                case RunAgainNow(invocation, run):
+                    self.invoker.go_on(invocation, run)
+                case Operated():
+                    self._submissions.operated(effect)
+                case _:
+                    pass
+        self._timers.applied()
+
+    # ------------------------------------------------------------ reports of attempts
+
+    async def room(self) -> None:
+        """As a Reporter."""
+        while self._term.is_full:
+            await asyncio.sleep(ROOM_PAUSE_S)
+
+    def report(self, progress: wal.AttemptProgress) -> None:
+        """As a Reporter. A run that outlives the term reports to nobody."""
+        if not self._term.over.is_set():
+            self._term.propose(partition_key_of_id(progress.invocation), progress)
+
+    # ------------------------------------------------------------ requests
+
+    def submit(self, request: SubmitInvocation, reply: Reply) -> None:
+        """Answers by `reply`; raises RpcFailure."""
+        call = request.invocation
+        record = read_invocation(self._store, call.id)
+        if record is not None:
+            self._join(call, record, request.wait, reply)
+            return
+        self._admit(partition_key_of_id(call.id))
+        self._submissions.submitted(call.id, call.random_seed, reply, request.wait)
+
+        def committed(result: Lsn | AppendFailed) -> None:
+            if isinstance(result, AppendFailed):
+                failure = _failure_of(result)
+                self._submissions.failed(call.id, call.random_seed, failure)
+
+        self._take(call.id, wal.Invoke(call), committed)
+
+    def attach(self, request: AttachInvocation, reply: Reply) -> None:
+        """Answers by `reply`; raises RpcFailure."""
+        record = read_invocation(self._store, request.invocation)
+        if record is None:
+            reply(Attached(AttachStatus.NOT_FOUND))
+        elif record.stage is Stage.COMPLETED:
+            reply(Attached(AttachStatus.ENDED, record.outcome, record.expires_at_ms))
+        elif request.wait:
+            self._check_questions()
+            self._submissions.wait(request.invocation, reply, None, self._loop.time())
+        else:
+            reply(Attached(AttachStatus.NOT_READY))
+
+    def notify(self, request: NotifyInvocation, reply: Reply) -> None:
+        """Answers by `reply`, when it is in the log; raises RpcFailure."""
+        self._admit(partition_key_of_id(request.invocation))
+
+        def committed(result: Lsn | AppendFailed) -> None:
+            failed = isinstance(result, AppendFailed)
+            reply(_failure_of(result) if failed else Proposed(result))
+
+        self._take(request.invocation, wal.Notify(request.invocation, request.signal), committed)
+
+    def control(self, request: ControlInvocation, reply: Reply) -> None:
+        """Answers by `reply`, when it was applied; raises RpcFailure."""
+        self._admit(partition_key_of_id(request.invocation))
+        ticket = self._context.rng.randbytes(TICKET_BYTES)
+        self._submissions.operate(ticket, reply)
+
+        def committed(result: Lsn | AppendFailed) -> None:
+            if isinstance(result, AppendFailed):
+                self._submissions.operation_failed(ticket, _failure_of(result))
+
+        command = wal.Operate(
+            ticket,
+            request.invocation,
+            request.control,
+            request.deployment,
+            request.new_invocation,
+            request.copy_entries,
+        )
+        self._take(request.invocation, command, committed)
+
+    # ------------------------------------------------------------ inside
+
+    def _join(self, call: Invocation, record: InvocationRecord, wait: bool, reply: Reply) -> None:
+        """It is known already, so nothing has to be written."""
+        is_new = record.random_seed == call.random_seed
+        if not wait:
+            reply(Submitted(is_new, record.start_at_ms))
+        elif record.stage is Stage.COMPLETED:
+            reply(Submitted(is_new, None, record.outcome, record.expires_at_ms))
+        else:
+            self._check_questions()
+            self._submissions.wait(call.id, reply, is_new, self._loop.time())
+
+    def _take(
+        self,
+        invocation: RawInvocationId,
+        command: wal.Command,
+        committed: OnCommitted,
+    ) -> None:
+        try:
+            self._term.take(partition_key_of_id(invocation), command, committed)
+        except RecordTooLarge as error:
+            raise RpcFailure(RpcCode.FORBIDDEN, f"too large for the log: {error}") from None
+
+    def _admit(self, partition_key: int) -> None:
+        if partition_key not in self._partition.key_range:
+            text = f"partition {self._partition.id} does not own the key {partition_key}"
+            raise RpcFailure(RpcCode.FORBIDDEN, text)
+        if self._term.is_full:
+            raise RpcFailure(RpcCode.OVERLOADED, "too many records wait for the log; retry")
+        self._check_questions()
+
+    def _check_questions(self) -> None:
+        if self._submissions.is_full:
+            raise RpcFailure(RpcCode.OVERLOADED, "too many callers wait for answers; retry")
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._submissions.sweep(self._loop.time())
+
+
+def _failure_of(error: AppendFailed) -> RpcFailure:
+    code = RpcCode.CONNECTION_LOST if error.maybe_written else RpcCode.NOT_READY
+    return RpcFailure(code, str(error))
