@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -49,6 +49,18 @@ class ErrorCode(StrEnum):
 
 class MalformedMessage(ValueError):
     """Bytes that are no message of the service protocol; the text is a reason in one line."""
+
+
+class MessageTooLarge(MalformedMessage):
+    """A message that announces more bytes than are allowed; none of them was kept."""
+
+
+class ServiceFrame(NamedTuple):
+    """A message with its header; `kind` is a `types.journal.MessageType`, or a custom command."""
+
+    kind: int
+    flags: int
+    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)

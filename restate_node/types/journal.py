@@ -5,7 +5,7 @@
 
 An entry is a message of the service protocol as it was on the wire: its 16-bit type and its
 protobuf payload. It is stored, replayed and passed on as it is. Who has to know what it says
-decodes it (`wire.service_protocol`); most of the time nobody does.
+decodes it (`wire.journal_codec`); most of the time nobody does.
 
 A notification is found by what it notifies of: a completion id, which the SDK chose when it wrote
 the command; the number of a built-in signal or of an awakeable; or the name of a signal.

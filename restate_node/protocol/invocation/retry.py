@@ -3,7 +3,7 @@
     attempt fails ──▶ the SDK says PAUSE or FAIL ─▶ that
                   ├─▶ the SDK names a pause      ─▶ another attempt after it
                   ├─▶ attempts are used up       ─▶ pause the invocation, or kill it
-                  └─▶ otherwise                  ─▶ initial · factor^(attempts - 1), at most the longest
+                  └─▶ otherwise                  ─▶ initial · factor^(attempts - 1), within a bound
 
 Attempts count from the last progress: a new entry in the journal begins again at one. A pause that
 the SDK names comes from a policy in user code (that of a run), which has its own end; it is obeyed
