@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from restate_node.types import gossip, metadata
+from restate_node.types import invocation_messages as invocations
 from restate_node.types import log_messages as log
 from restate_node.types import metadata_messages as store
 from restate_node.types import processor_messages as processors
@@ -95,6 +96,7 @@ METHODS: tuple[Method, ...] = (
     _row(71, processors.ControlProcessors, processors.ControlAccepted, Swimlane.GENERAL),
     _row(72, processors.PatchState, processors.Proposed, Swimlane.INGRESS),
     _row(73, processors.CreateSnapshot, processors.SnapshotCreated, Swimlane.GENERAL),
+    _row(78, invocations.ReadRows, invocations.Rows, Swimlane.READ),
 )
 
 _BY_NUMBER = {method.number: method for method in METHODS}
