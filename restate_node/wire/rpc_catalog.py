@@ -100,7 +100,7 @@ METHODS: tuple[Method, ...] = (
     _row(91, invocations.AttachInvocation, invocations.Attached, Swimlane.INGRESS),
     _row(92, invocations.NotifyInvocation, processors.Proposed, Swimlane.INGRESS),
     _row(93, invocations.ControlInvocation, invocations.Controlled, Swimlane.INGRESS),
-    _row(94, invocations.ReadRows, invocations.Rows, Swimlane.GENERAL),
+    _row(94, invocations.ReadRows, invocations.Rows, Swimlane.READ),
 )
 
 _BY_NUMBER = {method.number: method for method in METHODS}

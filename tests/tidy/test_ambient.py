@@ -38,10 +38,12 @@ AMBIENT_EXCEPTIONS = {
 OWNERS = {
     "aiobotocore": ("runtime/real",),
     "connectrpc": ("runtime/real",),
+    "datafusion": ("roles/admin/sql",),
     "grpc": ("ctl",),
     "grpc_tools": (),
     "hypercorn": ("runtime/real",),
     "prometheus_client": ("runtime/real", "node"),
+    "pyarrow": ("roles/admin/sql", "ctl"),
     "rich": ("ctl",),
     "rocksdict": ("runtime/real",),
     "socket": ("runtime/real",),

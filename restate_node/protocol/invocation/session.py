@@ -24,14 +24,20 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
 
+from restate_node.protocol.invocation.awaiting import is_hopeless
 from restate_node.types.attempts import (
+    ATTEMPT_FAILED,
     PROTOCOL_VERSION_MAX,
     PROTOCOL_VERSION_MIN,
+    PROTOCOL_VIOLATION,
     AttemptFailure,
+    ErrorCode,
+    MalformedMessage,
+    MessageTooLarge,
     ServiceFrame,
     SessionBegin,
 )
-from restate_node.types.journal import AwaitPoint, Entry, is_command
+from restate_node.types.journal import FIRST_CUSTOM, AwaitPoint, Entry, MessageType, is_command
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class LeaderWork:
 
     async def room(self) -> None:
         """As a Reporter."""
-        while self._term.is_full:
+        while self._term.is_full:  # noqa: ASYNC110, an appender tells nobody when it has room
             await asyncio.sleep(ROOM_PAUSE_S)
 
     def report(self, progress: wal.AttemptProgress) -> None:
