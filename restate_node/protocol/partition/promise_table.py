@@ -42,7 +42,7 @@ _decoder = msgspec.msgpack.Decoder(PromiseRecord)
 def read_promise(tables: TableReader, owner: StateOwner, name: str) -> PromiseRecord:
     """A promise that nobody has touched is open."""
     raw = tables.get(owner_prefix(PROMISE, owner) + name.encode())
-    return PromiseRecord() if raw is None else _record(raw)
+    return PromiseRecord() if raw is None else decode_promise(raw)
 
 
 def write_promise(owner: StateOwner, name: str, record: PromiseRecord) -> Mutation:
@@ -60,10 +60,11 @@ def all_promises(tables: TableReader) -> Iterator[tuple[StateOwner, str, Promise
     """All of the partition."""
     for key, value in rows_of(tables, PROMISE):
         owner, position = owner_in(key)
-        yield owner, key[position:].decode(), _record(value)
+        yield owner, key[position:].decode(), decode_promise(value)
 
 
-def _record(raw: bytes) -> PromiseRecord:
+def decode_promise(raw: bytes) -> PromiseRecord:
+    """Raises CorruptTable."""
     try:
         return _decoder.decode(raw)
     except msgspec.DecodeError as error:

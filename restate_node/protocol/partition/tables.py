@@ -55,7 +55,7 @@ SCAN_ROWS_MAX: Final = 1024
 KIND_BYTES: Final = 2
 _DEDUP: Final = b"de"
 _MACHINE: Final = b"fs"
-_STATE: Final = b"st"
+STATE: Final = b"st"
 _INBOX_NUMBER: Final = 0
 _OUTBOX_NUMBER: Final = 1
 _APPLIED_LSN: Final = 2
@@ -257,26 +257,26 @@ class StateEntry:
 
 def write_state(owner: StateOwner, name: str, value: bytes | None) -> Mutation:
     """Set an entry, or clear it with None."""
-    return Mutation(owner_prefix(_STATE, owner) + name.encode(), value)
+    return Mutation(owner_prefix(STATE, owner) + name.encode(), value)
 
 
 def state_of(tables: TableReader, owner: StateOwner) -> Iterator[StateEntry]:
     """All entries of an object, by name in the order of its bytes."""
-    prefix = owner_prefix(_STATE, owner)
+    prefix = owner_prefix(STATE, owner)
     for key, value in rows_of(tables, prefix):
         yield StateEntry(owner, _text(key[len(prefix) :]), value)
 
 
 def all_state(tables: TableReader) -> Iterator[StateEntry]:
     """All entries of all objects of the partition, in the order of their keys."""
-    for key, value in rows_of(tables, _STATE):
+    for key, value in rows_of(tables, STATE):
         owner, position = owner_in(key)
         yield StateEntry(owner, _text(key[position:]), value)
 
 
 def read_state(tables: TableReader, owner: StateOwner, name: str) -> bytes | None:
     """One entry; None when there is none."""
-    return tables.get(owner_prefix(_STATE, owner) + name.encode())
+    return tables.get(owner_prefix(STATE, owner) + name.encode())
 
 
 def owner_prefix(kind: bytes, owner: StateOwner) -> bytes:

@@ -35,6 +35,7 @@ from restate_node.protocol.partition.invocation_table import (
     read_invocation,
 )
 from restate_node.roles.worker.context import WorkerContext
+from restate_node.roles.worker.introspection import View, read_rows
 from restate_node.roles.worker.invoker.context import Services
 from restate_node.roles.worker.invoker.invoker import Invoker
 from restate_node.roles.worker.outbox import Outbox
@@ -51,6 +52,8 @@ from restate_node.types.invocation_messages import (
     AttachStatus,
     ControlInvocation,
     NotifyInvocation,
+    ReadRows,
+    Rows,
     SubmitInvocation,
     Submitted,
 )
@@ -206,6 +209,10 @@ class LeaderWork:
             request.copy_entries,
         )
         self._take(request.invocation, command, committed)
+
+    def read_rows(self, request: ReadRows) -> Rows:
+        """A page of a table; raises RpcFailure."""
+        return read_rows(View(self._store, self.invoker), request)
 
     # ------------------------------------------------------------ inside
 

@@ -40,6 +40,7 @@ from restate_node.types.invocation_messages import (
     AttachInvocation,
     ControlInvocation,
     NotifyInvocation,
+    ReadRows,
     SubmitInvocation,
 )
 from restate_node.types.nodes import WorkerState
@@ -107,6 +108,7 @@ class PartitionManager:
         self._router.on(AttachInvocation, self._on_attach)
         self._router.on(NotifyInvocation, self._on_notify)
         self._router.on(ControlInvocation, self._on_control_invocation)
+        self._router.on(ReadRows, self._on_read_rows)
         remove_leftovers(self._context.disk)
         tasks = self._context.tasks
         tasks.spawn(TaskKind.WORKER, "partition table of the worker", self._follow_table())
@@ -177,6 +179,9 @@ class PartitionManager:
 
     def _on_control_invocation(self, _: Peer, request: ControlInvocation, reply: Reply) -> None:
         self._processor(request.partition).work.control(request, reply)
+
+    def _on_read_rows(self, _: Peer, request: ReadRows, reply: Reply) -> None:
+        reply(self._processor(request.partition).work.read_rows(request))
 
     def _processor(self, number: PartitionId) -> PartitionProcessor:
         """Raises RpcFailure."""
