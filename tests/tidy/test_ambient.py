@@ -20,6 +20,7 @@ TASK_EXCEPTIONS = {
     "restate_node/runtime/real/rocksdb.py": "a thread for what blocks; close must not be cut short",
     "restate_node/bifrost/reader.py": "two waits raced in one function that ends both",
     "restate_node/bifrost/auto_improvement.py": "waits raced in one function that ends them all",
+    "restate_node/roles/http_ingress/requests.py": "a call and its connection, raced in a function",
     "restate_node/ctl/connection.py": "a command asks all nodes at once and ends with the answers",
 }
 
