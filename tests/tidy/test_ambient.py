@@ -13,7 +13,7 @@ from tests.tidy.sources import dotted, imported, of_package
 TASK_STARTERS = re.compile(r"(^|\.)(create_task|ensure_future|run_in_executor|to_thread)$")
 TASK_EXCEPTIONS = {
     "restate_node/runtime/tasks.py": "the task center itself",
-    "restate_node/runtime/real/control_plane.py": "one task per connection, owned by the server",
+    "restate_node/runtime/real/unix_http_server.py": "one task per connection, owned by the server",
     "restate_node/runtime/real/front_splice.py": "one task per spliced connection, owned by it",
     "restate_node/runtime/real/http_server.py": "the server itself, shielded until it has drained",
     "restate_node/runtime/real/disk.py": "a thread for each piece of a large file",

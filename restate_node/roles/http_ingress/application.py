@@ -14,6 +14,7 @@ Invariants: a request has exactly one answer; a body is bounded before it is rea
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, assert_never
@@ -185,7 +186,9 @@ class Ingress:
     async def _send(self, invocation: Invocation) -> Answer:
         """Not given up when the client leaves: it asked for exactly this."""
         told = id_header(invocation.id)
-        submitted = await _answered(self._client.submit(invocation, wait=False), told)
+        submitted = await _until_stopped(
+            _answered(self._client.submit(invocation, wait=False), told), told
+        )
         content = {"invocationId": told[1].decode()}
         if submitted.start_at_ms is not None:
             content["executionTime"] = moment_text(submitted.start_at_ms)
@@ -196,9 +199,8 @@ class Ingress:
         self, invocation: Invocation, output: OutputRules, receive: Receive
     ) -> Answer:
         told = id_header(invocation.id)
-        submitted = await while_connected(
-            _answered(self._client.submit(invocation, wait=True), told), receive
-        )
+        submitting = _answered(self._client.submit(invocation, wait=True), told)
+        submitted = await _until_stopped(while_connected(submitting, receive), told)
         if invocation.target.kind is TargetKind.WORKFLOW_RUN and not submitted.is_new:
             return failure_answer(WORKFLOW_ALREADY_INVOKED, (told,))
         assert submitted.outcome is not None, "a leader answered a waiting call without outcome"
@@ -212,9 +214,8 @@ class Ingress:
     async def _outcome(self, path: OutcomePath, receive: Receive) -> Answer:
         invocation = self._invocation_of(path)
         told = id_header(invocation)
-        attached = await while_connected(
-            _answered(self._client.attach(invocation, wait=path.wait), told), receive
-        )
+        attaching = _answered(self._client.attach(invocation, wait=path.wait), told)
+        attached = await _until_stopped(while_connected(attaching, receive), told)
         match attached.status:
             case AttachStatus.NOT_FOUND:
                 return _unknown(told, path.wait)
@@ -347,6 +348,18 @@ async def _answered(request: Coroutine[Any, Any, Any], *headers: tuple[bytes, by
             "idempotency key or workflow key, or attach by the id in x-restate-id"
         )
         raise Refused(503, text, (*headers, (b"retry-after", b"1"))) from None
+
+
+async def _until_stopped(request: Coroutine[Any, Any, Any], told: tuple[bytes, bytes]) -> Any:
+    """The result; a node that stops says so instead of cutting those who wait."""
+    try:
+        return await request
+    except asyncio.CancelledError:
+        text = (
+            "this node is stopping; what was called goes on. Ask another node: attach by the id "
+            "in x-restate-id, or repeat the request with the same idempotency key or workflow key"
+        )
+        raise Refused(503, text, (told, (b"retry-after", b"1"))) from None
 
 
 def _preflight(request: IngressRequest) -> Answer:

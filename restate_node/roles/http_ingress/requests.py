@@ -17,6 +17,7 @@ from restate_node.types.invocations import Header
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 4096
+BODY_TIMEOUT_S: Final = 60.0
 _IDEMPOTENCY_KEY: Final = b"idempotency-key"
 _NOT_PASSED_ON: Final = frozenset(
     (
@@ -91,7 +92,15 @@ class IngressRequest:
         )
 
     async def body(self, receive: Receive, bytes_max: int) -> bytes:
-        """All of it. Raises Refused above the limit, ClientLeft."""
+        """All of it. Raises Refused above the limit or when it takes too long, ClientLeft."""
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                return await self._body(receive, bytes_max)
+        except TimeoutError:
+            text = f"the request body did not arrive within {BODY_TIMEOUT_S:.0f} s"
+            raise Refused(408, text) from None
+
+    async def _body(self, receive: Receive, bytes_max: int) -> bytes:
         announced = self.header(b"content-length")
         if announced is not None and announced.isdigit() and int(announced) > bytes_max:
             raise _too_large(bytes_max)

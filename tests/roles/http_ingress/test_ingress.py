@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -274,6 +275,25 @@ def test_body_in_pieces_is_bounded() -> None:
     ingress_world(scenario)
 
 
+def test_body_that_never_ends_is_given_up() -> None:
+    """Goal: a client that stops sending holds nothing for ever. Method: nothing is sent, and the
+    clock is virtual.
+    """
+
+    async def scenario(bench: Bench) -> None:
+        assert refused(await bench.request("POST", "/Greeter/greet", client=Stalled([])), 408)
+
+    ingress_world(scenario)
+
+
+class Stalled(Client):
+    """Promises a body."""
+
+    async def receive(self) -> dict[str, Any]:
+        await asyncio.sleep(1000)
+        return {"type": "http.disconnect"}
+
+
 def test_awakeables() -> None:
     """Goal: the signal that the id names, with value or failure; 202 without a body."""
 
@@ -330,6 +350,21 @@ def test_client_that_leaves_cancels_nothing() -> None:
         reply = await calling
         assert reply.status == 0 and bench.calls.waiting_count == 0
         assert len(bench.known) == 1
+
+    ingress_world(scenario)
+
+
+def test_node_that_stops_says_so() -> None:
+    """Goal: who waits hears 503 with the id, not a cut. Method: the server cancels what is left."""
+
+    async def scenario(bench: Bench) -> None:
+        bench.outcome = None
+        calling = asyncio.ensure_future(bench.request("POST", "/Greeter/greet", b"1"))
+        await asyncio.sleep(1)
+        calling.cancel()
+        reply = await calling
+        assert "attach by the id" in refused(reply, 503)
+        assert reply.headers["x-restate-id"].startswith("inv_1")
 
     ingress_world(scenario)
 
