@@ -33,7 +33,7 @@ from restate_node.node.ports import Ports
 from restate_node.roles.log_server.start import CannotStart
 from restate_node.runtime.ports import ObjectStore, StoreError
 from restate_node.runtime.real.clock import RealClock
-from restate_node.runtime.real.control_plane import SOCKET_PATH_BYTES_MAX, ControlPlane
+from restate_node.runtime.real.control_plane import ControlPlane
 from restate_node.runtime.real.data_plane import DataPlane
 from restate_node.runtime.real.disk import RealDisk
 from restate_node.runtime.real.front import Front
@@ -45,6 +45,7 @@ from restate_node.runtime.real.objects import open_objects
 from restate_node.runtime.real.service_identity import Ed25519Signer, IdentityKeyError
 from restate_node.runtime.real.service_stream import ServiceTransportOptions
 from restate_node.runtime.real.service_transport import RealServiceTransport
+from restate_node.runtime.real.unix_http_server import SOCKET_PATH_BYTES_MAX
 from restate_node.runtime.services import ServiceTransport
 from restate_node.runtime.tasks import ShutdownCause, TaskKind
 from restate_node.types.nodes import Role

@@ -20,6 +20,7 @@ import msgspec
 from restate_node.types.ids import PartitionId
 from restate_node.types.invocations import Invocation, Outcome, RawInvocationId
 from restate_node.types.journal import Entry
+from restate_node.types.targets import Target
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True):
@@ -75,6 +76,8 @@ class Attached(_Message, frozen=True):
     status: AttachStatus
     outcome: Outcome | None = None
     expires_at_ms: int | None = None
+    target: Target | None = None
+    """What was called, with an outcome: its handler says what kind of content that is."""
 
 
 class NotifyInvocation(_Message, frozen=True):

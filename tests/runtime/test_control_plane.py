@@ -450,7 +450,7 @@ async def test_a_caller_that_vanishes_leaves_nothing(node: Node) -> None:
     reader, writer = await asyncio.open_unix_connection(node.path)
     writer.write(connection.data_to_send())
     assert await reader.read(1)
-    tasks = list(node.plane._connections)
+    tasks = list(node.plane._server._connections)
     writer.transport.abort()
     done, _ = await asyncio.wait(tasks, timeout=5)
     assert len(done) == 1

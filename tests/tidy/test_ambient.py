@@ -13,13 +13,14 @@ from tests.tidy.sources import dotted, imported, of_package
 TASK_STARTERS = re.compile(r"(^|\.)(create_task|ensure_future|run_in_executor|to_thread)$")
 TASK_EXCEPTIONS = {
     "restate_node/runtime/tasks.py": "the task center itself",
-    "restate_node/runtime/real/control_plane.py": "one task per connection, owned by the server",
+    "restate_node/runtime/real/unix_http_server.py": "one task per connection, owned by the server",
     "restate_node/runtime/real/front_splice.py": "one task per spliced connection, owned by it",
     "restate_node/runtime/real/http_server.py": "the server itself, shielded until it has drained",
     "restate_node/runtime/real/disk.py": "a thread for each piece of a large file",
     "restate_node/runtime/real/rocksdb.py": "a thread for what blocks; close must not be cut short",
     "restate_node/bifrost/reader.py": "two waits raced in one function that ends both",
     "restate_node/bifrost/auto_improvement.py": "waits raced in one function that ends them all",
+    "restate_node/roles/http_ingress/requests.py": "a call and its connection, raced in a function",
     "restate_node/ctl/connection.py": "a command asks all nodes at once and ends with the answers",
 }
 

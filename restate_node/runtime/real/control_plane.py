@@ -1,41 +1,20 @@
 """The control plane of a node: all gRPC services, `/health` and `/metrics`, on one unix socket.
 
-    restatectl unix:… ─────────────────────────────▶ fabric.sock ─▶ hypercorn ─▶ Application
-    restatectl http://node:5122 ─▶ Front ─ splice ──────▲            (HTTP/2 cleartext, HTTP/1.1)
-
-hypercorn is used per connection: its `serve` installs signal handlers, waits without limit for
-connections to finish, and knows nothing of our tasks. Here the accept loop, the set of
-connections and the stop are ours, and hypercorn turns bytes into ASGI calls.
-
-Invariants: at most `connections_max` connections; an exception costs at most the connection it
-occurred on; after a cancellation `run` returns within `stop_grace_ms` + 200 ms.
+restatectl unix:… ─────────────────────────────▶ fabric.sock ─▶ hypercorn ─▶ Application
+restatectl http://node:5122 ─▶ Front ─ splice ──────▲            (HTTP/2 cleartext, HTTP/1.1)
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-from hypercorn.asyncio.worker_context import WorkerContext
-from hypercorn.config import Config
-
 from restate_node.runtime.real.control_plane_application import Application
-from restate_node.runtime.real.control_plane_connection import Connection
 from restate_node.runtime.real.control_plane_endpoints import AnyMethod
 from restate_node.runtime.real.control_plane_methods import PageHandler
-from restate_node.runtime.real.front_address import AddressUnusable
-
-logger = structlog.get_logger(__name__)
-
-ABORT_WAIT_S = 0.2
-PROBE_TIMEOUT_S = 0.5
-SOCKET_PATH_BYTES_MAX = 107
-"""What the kernel's sockaddr_un holds besides its final zero."""
+from restate_node.runtime.real.unix_http_server import UnixHttpOptions, UnixHttpServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +34,18 @@ class ControlPlaneOptions:
     """For calls in flight when the server stops."""
 
     def validate(self) -> None:
-        for name in ("connections_max", "concurrent_calls_max", "message_bytes_max"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
-        if not 0 <= self.stop_grace_ms <= 800:
-            raise ValueError("stop_grace_ms must be within 0..800: a stop takes less than 1 s")
+        if self.message_bytes_max < 1:
+            raise ValueError("message_bytes_max must be at least 1")
+        self.of_server().validate()
+
+    def of_server(self) -> UnixHttpOptions:
+        """What concerns connections."""
+        return UnixHttpOptions(
+            connections_max=self.connections_max,
+            concurrent_calls_max=self.concurrent_calls_max,
+            idle_timeout_ms=self.idle_timeout_ms,
+            stop_grace_ms=self.stop_grace_ms,
+        )
 
 
 class ControlPlane:
@@ -72,119 +58,27 @@ class ControlPlane:
         socket_path: Path,
         options: ControlPlaneOptions | None = None,
     ) -> None:
-        self._options = options or ControlPlaneOptions()
-        self._options.validate()
-        self._socket_path = socket_path
-        self._application = Application(
+        options = options or ControlPlaneOptions()
+        options.validate()
+        application = Application(
             methods,
             pages,
-            message_bytes_max=self._options.message_bytes_max,
-            body_timeout_ms=self._options.body_timeout_ms,
+            message_bytes_max=options.message_bytes_max,
+            body_timeout_ms=options.body_timeout_ms,
         )
-        self._config = server_config(self._options)
-        self._connections: dict[asyncio.Task[None], Connection] = {}
-        self.started = asyncio.Event()
+        self._server = UnixHttpServer(
+            "control plane", application, socket_path, options.of_server()
+        )
+
+    @property
+    def started(self) -> asyncio.Event:
         """Set once the socket accepts connections."""
+        return self._server.started
 
     @property
     def connection_count(self) -> int:
-        return len(self._connections)
+        return self._server.connection_count
 
     async def run(self) -> None:
         """Serve until cancelled; raises AddressUnusable if the socket cannot be bound."""
-        context = WorkerContext(None)
-        server = await self._listen(context)
-        self.started.set()
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            server.close()
-            await self._stop(context)
-            remove_socket(self._socket_path)
-
-    async def _listen(self, context: WorkerContext) -> asyncio.Server:
-        await make_way(self._socket_path)
-
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            self._accept(context, reader, writer)
-
-        try:
-            return await asyncio.start_unix_server(accept, self._socket_path)
-        except OSError as error:
-            raise AddressUnusable(
-                f"cannot listen on {self._socket_path}: {error.strerror or error}; "
-                "set base-dir to a directory that this user may write to"
-            ) from error
-
-    def _accept(
-        self, context: WorkerContext, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        if len(self._connections) >= self._options.connections_max:
-            logger.warning("control plane is full", connections_max=self._options.connections_max)
-            writer.transport.abort()
-            return
-        idle_timeout_s = self._options.idle_timeout_ms / 1000
-        connection = Connection(self._application, reader, writer, idle_timeout_s)
-        task = asyncio.ensure_future(connection.run(self._config, context))
-        self._connections[task] = connection
-        task.add_done_callback(self._connections.pop)
-
-    async def _stop(self, context: WorkerContext) -> None:
-        """Idle connections end at once, calls in flight within the grace; the rest is cut."""
-        await context.terminated.set()
-        for connection in self._connections.values():
-            connection.stop()
-        try:
-            if self._connections:
-                grace_s = self._options.stop_grace_ms / 1000
-                await asyncio.wait(list(self._connections), timeout=grace_s)
-        finally:
-            left = list(self._connections.items())
-            for task, connection in left:
-                connection.abort()
-                task.cancel()
-        if left:
-            await asyncio.wait([task for task, _ in left], timeout=ABORT_WAIT_S)
-
-
-def server_config(options: ControlPlaneOptions) -> Config:
-    """hypercorn's settings: no logs of its own, no limit on the requests of a connection."""
-    config = Config()
-    config.accesslog = None
-    config.errorlog = None
-    config.include_server_header = False
-    config.include_date_header = False
-    config.keep_alive_max_requests = 2**62
-    config.h2_max_concurrent_streams = options.concurrent_calls_max
-    return config
-
-
-async def make_way(path: Path) -> None:
-    """Removes the socket of a process that died; raises AddressUnusable if one is listening."""
-    if len(str(path).encode()) > SOCKET_PATH_BYTES_MAX:
-        raise AddressUnusable(
-            f"the path of the socket {path} is longer than {SOCKET_PATH_BYTES_MAX} bytes; "
-            "set base-dir to a shorter path"
-        )
-    if await is_listening(path):
-        raise AddressUnusable(
-            f"another process serves {path}; stop it, or set another base-dir or node-name"
-        )
-    remove_socket(path)
-
-
-def remove_socket(path: Path) -> None:
-    """Removes a socket file, if there is one; any other file stays and makes the bind fail."""
-    if path.is_socket():
-        path.unlink(missing_ok=True)
-
-
-async def is_listening(path: Path) -> bool:
-    """Whether somebody accepts connections on the socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await asyncio.get_running_loop().sock_connect(probe, str(path))
-                return True
-    return False
+        await self._server.run()

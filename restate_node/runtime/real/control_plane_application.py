@@ -17,21 +17,18 @@ exceeds them loses its connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import structlog
 
 from restate_node.runtime.real.control_plane_endpoints import AnyMethod, GrpcEndpoints
 from restate_node.runtime.real.control_plane_methods import Page, PageHandler
+from restate_node.runtime.real.unix_http_connection import AsgiMessage, Receive, Send
 from restate_node.types.grpc_status import StatusCode
 
 logger = structlog.get_logger(__name__)
-
-AsgiMessage: TypeAlias = dict[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[AsgiMessage]]
-Send: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
 
 GRPC_CONTENT_TYPE = b"application/grpc"
 TEXT = "text/plain; charset=utf-8"

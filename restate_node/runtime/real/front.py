@@ -1,4 +1,6 @@
-"""The one TCP port of a node: nodes, operators and monitoring all come in here.
+"""A TCP port with two kinds of clients, told apart by their first bytes. The fabric port is one:
+nodes, operators and monitoring all come in there. The port of the ingress is another, see
+`ingress_server`.
 
     accept ─▶ first four bytes ─┬─ frame magic   ─▶ data plane, the protocol is switched in place
                                 ├─ anything else ─▶ control plane (spliced to its unix socket)
@@ -49,20 +51,24 @@ class FrontOptions:
 
 
 class Front:
-    """Listens on one TCP address and hands every connection to whom it is meant for."""
+    """Listens on one TCP address and hands every connection to whom it is meant for: those that
+    begin with the magic to `magical`, all the others to `ordinary`.
+    """
 
     def __init__(
         self,
         address: ListenAddress,
-        data_plane: Acceptor,
-        control_plane: Acceptor,
+        magical: Acceptor,
+        ordinary: Acceptor,
         options: FrontOptions | None = None,
+        magic: bytes = FRAME_MAGIC,
     ) -> None:
         self.options = options or FrontOptions()
         self.options.validate()
         self._address = address
-        self._data_plane = data_plane
-        self._control_plane = control_plane
+        self._magical = magical
+        self._ordinary = ordinary
+        self.magic = magic
         self._unidentified: set[asyncio.Transport] = set()
         self._bound: ListenAddress | None = None
         self.started = asyncio.Event()
@@ -119,11 +125,11 @@ class Front:
     def hand_over(self, transport: asyncio.Transport, head: bytes) -> None:
         """Switch the connection to those it is meant for."""
         self.forget(transport)
-        acceptor = self._data_plane if head.startswith(FRAME_MAGIC) else self._control_plane
+        acceptor = self._magical if head.startswith(self.magic) else self._ordinary
         try:
             transport.set_protocol(acceptor(transport, head))
         except Exception as error:
-            logger.error("fabric connection was not accepted", error=repr(error))
+            logger.error("connection was not accepted", error=repr(error))
             transport.abort()
 
 
@@ -146,7 +152,11 @@ class Greeting(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._head += data
-        if len(self._head) < len(FRAME_MAGIC) or self._transport is None or self._timer is None:
+        if (
+            len(self._head) < len(self._front.magic)
+            or self._transport is None
+            or self._timer is None
+        ):
             return
         self._timer.cancel()
         self._front.hand_over(self._transport, self._head)

@@ -65,7 +65,7 @@ class HttpServer:
         listener = self._listen()
         host, port = listener.getsockname()[:2]
         self._bound = ListenAddress(host, port)
-        server = _server(self._application, self._options, self.started.set)
+        server = uvicorn_server(self._application, self._options, self.started.set)
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
         try:
             await asyncio.shield(serving)
@@ -90,9 +90,10 @@ class HttpServer:
             ) from error
 
 
-def _server(
+def uvicorn_server(
     application: AsgiApplication, options: HttpServerOptions, on_started: Callable[[], None]
 ) -> Any:
+    """A uvicorn that leaves the process alone."""
     import uvicorn
 
     class Embedded(uvicorn.Server):

@@ -1,4 +1,4 @@
-"""One connection to the control plane: hypercorn's HTTP, with a lifetime that is ours.
+"""One connection to a unix socket: hypercorn's HTTP, with a lifetime that is ours.
 
 hypercorn (0.18) leaves three gaps, each seen in a test, each closed here:
 
@@ -15,7 +15,8 @@ hypercorn (0.18) leaves three gaps, each seen in a test, each closed here:
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeAlias, cast
 
 import structlog
 from hypercorn.asyncio.tcp_server import TCPServer
@@ -23,17 +24,27 @@ from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Event, Updated
 
-from restate_node.runtime.real.control_plane_application import (
-    Application,
-    AsgiMessage,
-    Receive,
-    Send,
-)
-
 logger = structlog.get_logger(__name__)
 
 HANG_UP_GRACE_S = 0.1
 """For calls to notice that their caller is gone before they are cancelled."""
+
+
+AsgiMessage: TypeAlias = dict[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[AsgiMessage]]
+Send: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
+
+
+class Serves(Protocol):
+    """An application that may cut its connection."""
+
+    async def serve(
+        self, scope: AsgiMessage, receive: Receive, send: Send, abort: Callable[[], None]
+    ) -> None:
+        """Answer one request, not before its body has arrived in full: what is left of it would
+        block the calls beside it. `abort` cuts the connection it came on.
+        """
+        ...
 
 
 class Connection:
@@ -41,7 +52,7 @@ class Connection:
 
     def __init__(
         self,
-        application: Application,
+        application: Serves,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         idle_timeout_s: float,
@@ -64,7 +75,7 @@ class Connection:
         try:
             await server
         except Exception as error:
-            logger.debug("control plane connection broke", error=repr(error))
+            logger.debug("connection broke", error=repr(error))
         finally:
             self._cancel_timer()
             self.abort()

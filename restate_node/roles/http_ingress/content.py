@@ -1,0 +1,46 @@
+"""What a request may carry for a handler, and what its answer is labelled as.
+
+A handler says what it takes: nothing, or a body of some type; one of its rules must fit. The body
+itself is not looked into: only the SDK knows how to read it.
+"""
+
+from __future__ import annotations
+
+from restate_node.roles.http_ingress.answers import Refused
+from restate_node.types.schema import Body, InputRules, NoBody, OutputRules
+
+
+def check_input(rules: InputRules, content_type: str | None, body: bytes) -> None:
+    """Raises Refused when no rule fits."""
+    if not rules.rules:
+        raise Refused(
+            400, "input validation error: Bad configuration of the input validation rules"
+        )
+    reasons: list[str] = []
+    for rule in rules.rules:
+        reason = _objection(rule, content_type, body)
+        if reason is None:
+            return
+        reasons.append(reason)
+    raise Refused(400, f"input validation error: {reasons[-1]}")
+
+
+def content_type_of(rules: OutputRules | None, value: bytes) -> str | None:
+    """How to label what a handler returned; None: not at all. Without rules (the handler is not
+    registered any more) a value is JSON, as it nearly always is.
+    """
+    if rules is None:
+        return "application/json" if value else None
+    return rules.content_type if value or rules.even_if_empty else None
+
+
+def _objection(rule: NoBody | Body, content_type: str | None, body: bytes) -> str | None:
+    if isinstance(rule, NoBody):
+        fits = not body and not content_type
+        return None if fits else "Expected an empty body and no content-type"
+    if content_type is None:
+        fits = str(rule.content) == "*/*"
+        return None if fits else f"A body and the content-type '{rule.content}' are expected"
+    if rule.content.matches(content_type):
+        return None
+    return f"Content-type '{content_type}' does not match '{rule.content}'"
