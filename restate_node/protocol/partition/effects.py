@@ -14,6 +14,7 @@ from restate_node.types.invocation_messages import ControlStatus
 from restate_node.types.invocations import Outcome, RawInvocationId
 from restate_node.types.journal import Entry
 from restate_node.types.offsets import Lsn
+from restate_node.types.targets import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Ended:
     """An invocation has an outcome: to those who wait for it."""
 
     invocation: RawInvocationId
+    target: Target
     outcome: Outcome
     expires_at_ms: int
 

@@ -201,7 +201,7 @@ def complete(
     ended = _keep(machine, invocation, record, outcome)
     expires = ended.expires_at_ms
     assert expires is not None, "it has just ended"
-    machine.effects.append(Ended(invocation, outcome, expires))
+    machine.effects.append(Ended(invocation, record.target, outcome, expires))
 
 
 def _keep(

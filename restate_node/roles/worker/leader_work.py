@@ -173,7 +173,8 @@ class LeaderWork:
         if record is None:
             reply(Attached(AttachStatus.NOT_FOUND))
         elif record.stage is Stage.COMPLETED:
-            reply(Attached(AttachStatus.ENDED, record.outcome, record.expires_at_ms))
+            ended = AttachStatus.ENDED
+            reply(Attached(ended, record.outcome, record.expires_at_ms, record.target))
         elif request.wait:
             self._check_questions()
             self._submissions.wait(request.invocation, reply, None, self._loop.time())

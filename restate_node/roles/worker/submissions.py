@@ -5,8 +5,8 @@
     ControlInvocation ─▶ Operated ─▶ answer
 
 Nothing here is in any table. When the term ends, all who wait are told that nobody knows, and ask
-again, with the same id, whoever leads then. Who has waited for `ROUND_S` is told that there is no
-outcome yet, and asks again if somebody still wants to know: so nothing is kept for those who left.
+again, with the same id, whoever leads then. Who has waited for `ROUND_S` is told that it takes
+longer, and asks again if somebody still wants to know: so nothing is kept for those who left.
 """
 
 from __future__ import annotations
@@ -46,14 +46,13 @@ class _Waiting:
     is_new: bool | None
     until: float
 
-    def answer(self, ended: Ended | None) -> None:
-        """Tell the end, or that it is not known yet."""
-        outcome, expires = (ended.outcome, ended.expires_at_ms) if ended else (None, None)
+    def answer(self, ended: Ended) -> None:
+        """Tell the end."""
         if self.is_new is not None:
-            self.reply(Submitted(self.is_new, None, outcome, expires))
+            self.reply(Submitted(self.is_new, None, ended.outcome, ended.expires_at_ms))
         else:
-            status = AttachStatus.ENDED if ended else AttachStatus.NOT_READY
-            self.reply(Attached(status, outcome, expires))
+            status, expires = AttachStatus.ENDED, ended.expires_at_ms
+            self.reply(Attached(status, ended.outcome, expires, ended.target))
 
 
 class Submissions:
@@ -127,7 +126,7 @@ class Submissions:
                 continue
             left = [question for question in questions if question.until > now]
             for question in questions[: len(questions) - len(left)]:
-                question.answer(None)
+                question.reply(RpcFailure(RpcCode.TIMEOUT, "it has not ended yet: ask again"))
             if left:
                 self._waiting[invocation] = left
             else:

@@ -63,7 +63,8 @@ def _join(machine: Machine, call: Invocation, record: InvocationRecord) -> None:
     if record.stage is Stage.COMPLETED:
         assert record.outcome is not None, "a completed invocation has an outcome"
         assert record.expires_at_ms is not None, "a completed invocation has an end"
-        machine.effects.append(Ended(call.id, record.outcome, record.expires_at_ms))
+        ended = Ended(call.id, record.target, record.outcome, record.expires_at_ms)
+        machine.effects.append(ended)
     caller = call.caller
     if is_new or caller is None or caller.completion is None:
         return
