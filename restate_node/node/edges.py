@@ -1,5 +1,5 @@
 """What a process serves around a node: the table of gRPC methods, the pages of the fabric port, the
-admin API.
+admin API, the ingress.
 
 Handlers are plain classes in the layer that they belong to; here they only get their place in the
 table.
@@ -22,6 +22,8 @@ from restate_node.roles.admin.cluster_ctrl import ClusterCtrl
 from restate_node.roles.admin.operator_service import Operator, OperatorSources
 from restate_node.roles.admin.rest import admin_application
 from restate_node.roles.admin.state_patch import StatePatcher
+from restate_node.roles.http_ingress.application import Ingress, IngressLimits
+from restate_node.roles.http_ingress.submission import InvocationClient
 from restate_node.roles.log_server.control_plane import LogServerSvc
 from restate_node.roles.metadata_server.control_plane import (
     MetadataProxyHandlers,
@@ -38,6 +40,7 @@ from restate_node.types.decision_events import DecisionEvent
 from restate_node.types.grpc_status import GrpcError, StatusCode
 from restate_node.types.ids import GenerationalNodeId, LogId, PartitionId
 from restate_node.types.nodes import Role
+from restate_node.types.schema import HandlerDefaults
 from restate_node.wire.pb import cluster_ctrl_pb2 as ctrl
 from restate_node.wire.pb import log_server_pb2 as logs
 from restate_node.wire.pb import metadata_proxy_svc_pb2 as proxy
@@ -101,12 +104,22 @@ def admin_api(node: Node) -> AsgiApplication:
     return admin_application(patcher, __version__, None)
 
 
+def ingress_api(node: Node) -> AsgiApplication:
+    """The ingress of a node that is ready."""
+    client = InvocationClient(_started(node.calls), node.ports.clock, node.ports.stream())
+    limits = IngressLimits(node.options.ingress.request_size_limit_bytes)
+    return Ingress(node.cache.schema, client, HandlerDefaults.of(node.options), limits)
+
+
 def _advertised(node: Node) -> list[NamedAddress]:
     address = str(node.options.advertised_address)
     addresses = [NamedAddress("message-fabric-server", address, AddressKind.HTTP)]
     if node.has_role(Role.ADMIN):
         admin = str(node.options.admin.advertised_address)
         addresses.insert(0, NamedAddress("admin-api-server", admin, AddressKind.HTTP))
+    if node.has_role(Role.HTTP_INGRESS):
+        ingress = str(node.options.ingress.advertised_address)
+        addresses.insert(0, NamedAddress("http-ingress-server", ingress, AddressKind.HTTP))
     return addresses
 
 

@@ -25,6 +25,7 @@ from restate_node.cluster.membership import Membership
 from restate_node.cluster.metadata_cache import MetadataCache
 from restate_node.cluster.metadata_client import MetadataClient
 from restate_node.cluster.metadata_sync import MetadataSync
+from restate_node.cluster.partition_calls import PartitionCalls
 from restate_node.fabric.fabric import Fabric
 from restate_node.fabric.router import Reply
 from restate_node.node import boot
@@ -103,6 +104,7 @@ class Node:
         )
         self.metadata_server = self._build_metadata_server()
         self.membership: Membership | None = None
+        self.calls: PartitionCalls | None = None
         self.bifrost: Bifrost | None = None
         self.log_server: LogServer | None = None
         self.worker: PartitionManager | None = None
@@ -144,6 +146,8 @@ class Node:
         write_marker(self.ports.disk, self.options.cluster_name, name, self.cache.fingerprint)
         await self._fetch_metadata(context)
         self.membership = self._start_membership()
+        self.calls = PartitionCalls(self.cache, self.membership, self.fabric)
+        self.calls.start(self.tasks)
         await self._start_log_server()
         self.bifrost = self._start_bifrost(self.membership)
         self._start_worker()

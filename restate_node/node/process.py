@@ -1,8 +1,8 @@
 """A node as a process: real ports below it, servers around it, signals, one line when it is ready,
 one when it fails.
 
-    TCP port ─▶ Front ─┬─ frames ─▶ DataPlane ─▶ Node.fabric              admin port ─▶ REST
-                       └─ HTTP ───▶ ControlPlane (gRPC services, /health, /metrics)
+    TCP port ─▶ Front ─┬─ frames ─▶ DataPlane ─▶ Node.fabric            admin port ───▶ REST
+                       └─ HTTP ───▶ ControlPlane (gRPC, /health …)      ingress port ─▶ Ingress
 
 Everything that can be wrong from the start (a port in use, a directory that is locked) is found
 before anything is written.
@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ import structlog
 
 from restate_node.cluster.metadata_cache import ForeignCluster
 from restate_node.node.boot import BootError
-from restate_node.node.edges import admin_api, grpc_methods, node_ctl, pages
+from restate_node.node.edges import admin_api, grpc_methods, ingress_api, node_ctl, pages
 from restate_node.node.marker import MarkerError
 from restate_node.node.node import Node
 from restate_node.node.node_ctl import AddressKind, NamedAddress
@@ -40,6 +41,7 @@ from restate_node.runtime.real.front import Front
 from restate_node.runtime.real.front_address import AddressUnusable, ListenAddress
 from restate_node.runtime.real.front_splice import SpliceAcceptor
 from restate_node.runtime.real.http_server import HttpServer
+from restate_node.runtime.real.ingress_server import IngressServer
 from restate_node.runtime.real.loop import LoopStall, LoopWatchdog
 from restate_node.runtime.real.objects import open_objects
 from restate_node.runtime.real.service_identity import Ed25519Signer, IdentityKeyError
@@ -71,6 +73,14 @@ class StartError(Exception):
     """The process cannot start like this; one line that says what to change."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Where the parts of the node that speak HTTP/2 are reached locally."""
+
+    fabric: Path
+    ingress: Path
+
+
 async def run_process(options: NodeOptions) -> int:
     """Run a node until it stops; returns the exit code. Raises StartError before it has begun."""
     addresses = _addresses(options)
@@ -80,8 +90,11 @@ async def run_process(options: NodeOptions) -> int:
     watchdog = LoopWatchdog(_report_stall)
     watchdog.start()
     with tempfile.TemporaryDirectory(prefix="restate-") as short_directory:
-        socket_path = _socket_path(options, short_directory)
-        await _serve_edges(node, data_plane, addresses, socket_path)
+        sockets = Sockets(
+            _socket_path(options, short_directory, "fabric.sock"),
+            _socket_path(options, short_directory, "ingress.sock"),
+        )
+        await _serve_edges(node, data_plane, addresses, sockets)
         _stop_on_signals(node)
         reporter = node.tasks.spawn(TaskKind.BACKGROUND, "ready line", _announce(node, addresses))
         cause = await node.run()
@@ -126,10 +139,11 @@ def _services(options: NodeOptions) -> ServiceTransport | None:
 
 
 async def _serve_edges(
-    node: Node, data_plane: DataPlane, addresses: dict[str, ListenAddress], socket_path: Path
+    node: Node, data_plane: DataPlane, addresses: dict[str, ListenAddress], sockets: Sockets
 ) -> None:
     """Start the servers and wait until they listen; the first that fails stops the node."""
-    handlers = node_ctl(node, _bound(addresses, socket_path))
+    socket_path = sockets.fabric
+    handlers = node_ctl(node, _bound(addresses, sockets))
     methods = grpc_methods(node, handlers)
     control_plane = ControlPlane(methods, pages(node, handlers), socket_path)
     splice = SpliceAcceptor(socket_path)
@@ -141,7 +155,16 @@ async def _serve_edges(
     started = [control_plane.started.wait(), front.started.wait()]
     if "admin" in addresses:
         node.tasks.spawn(TaskKind.ADMIN, "admin port", _serve_admin(node, addresses["admin"]))
+    if "ingress" in addresses:
+        serving = _serve_ingress(node, addresses["ingress"], sockets.ingress)
+        node.tasks.spawn(TaskKind.INGRESS, "ingress port", serving)
     await _first_failure_or_all(tasks, started)
+
+
+async def _serve_ingress(node: Node, address: ListenAddress, socket_path: Path) -> None:
+    """Open the port of the ingress once the node is ready."""
+    await node.ready.until(bool)
+    await IngressServer(ingress_api(node), address, socket_path).run()
 
 
 async def _serve_admin(node: Node, address: ListenAddress) -> None:
@@ -150,13 +173,20 @@ async def _serve_admin(node: Node, address: ListenAddress) -> None:
     await HttpServer(admin_api(node), address).run()
 
 
-def _bound(addresses: dict[str, ListenAddress], socket_path: Path) -> list[NamedAddress]:
-    names = {"fabric": "message-fabric-server", "admin": "admin-api-server"}
+def _bound(addresses: dict[str, ListenAddress], sockets: Sockets) -> list[NamedAddress]:
+    names = {
+        "fabric": "message-fabric-server",
+        "admin": "admin-api-server",
+        "ingress": "http-ingress-server",
+    }
     bound = [
         NamedAddress(names[name], str(address), AddressKind.TCP)
         for name, address in addresses.items()
     ]
-    return [*bound, NamedAddress(names["fabric"], f"unix:{socket_path}", AddressKind.UNIX)]
+    bound.append(NamedAddress(names["fabric"], f"unix:{sockets.fabric}", AddressKind.UNIX))
+    if "ingress" in addresses:
+        bound.append(NamedAddress(names["ingress"], f"unix:{sockets.ingress}", AddressKind.UNIX))
+    return bound
 
 
 async def _first_failure_or_all(
@@ -184,6 +214,8 @@ async def _announce(node: Node, addresses: dict[str, ListenAddress]) -> None:
     shown["fabric"] = str(node.options.advertised_address)
     if "admin" in shown:
         shown["admin"] = str(node.options.admin.advertised_address)
+    if "ingress" in shown:
+        shown["ingress"] = str(node.options.ingress.advertised_address)
     logger.info(
         "ready",
         node=str(node.cache.me),
@@ -227,24 +259,27 @@ def _addresses(options: NodeOptions) -> dict[str, ListenAddress]:
     if Role.ADMIN in options.roles:
         admin = options.admin
         addresses["admin"] = ListenAddress(admin.bind_ip or options.bind_ip, admin.bind_port)
+    if Role.HTTP_INGRESS in options.roles:
+        ingress = options.ingress
+        addresses["ingress"] = ListenAddress(ingress.bind_ip or options.bind_ip, ingress.bind_port)
     return addresses
 
 
 def _check_free(name: str, address: ListenAddress) -> None:
     """A port in use is found before the data directory is touched."""
-    key = "bind-port" if name == "fabric" else "admin.bind-port"
+    key = "bind-port" if name == "fabric" else f"{name}.bind-port"
     try:
         address.check_free()
     except AddressUnusable as error:
         raise StartError(f"{error}; stop what uses it, or change {key}") from None
 
 
-def _socket_path(options: NodeOptions, short_directory: str) -> Path:
-    """`<base-dir>/<node-name>/fabric.sock`; elsewhere when that is too long for the kernel."""
-    path = (Path(options.base_dir) / str(options.node_name) / "fabric.sock").absolute()
+def _socket_path(options: NodeOptions, short_directory: str, name: str) -> Path:
+    """`<base-dir>/<node-name>/<name>`; elsewhere when that is too long for the kernel."""
+    path = (Path(options.base_dir) / str(options.node_name) / name).absolute()
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
         return path
-    return Path(short_directory) / "fabric.sock"
+    return Path(short_directory) / name
 
 
 def _report_stall(stall: LoopStall) -> None:

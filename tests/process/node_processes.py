@@ -70,12 +70,13 @@ class NodeProcess:
     tables: Sequence[str] = ()
     fabric_port: int = 0
     admin_port: int = 0
+    ingress_port: int = 0
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     starts: int = 0
 
     def __post_init__(self) -> None:
         if not self.fabric_port:
-            self.fabric_port, self.admin_port = free_ports(2)
+            self.fabric_port, self.admin_port, self.ingress_port = free_ports(3)
 
     @property
     def address(self) -> str:
@@ -84,6 +85,10 @@ class NodeProcess:
     @property
     def admin(self) -> str:
         return f"http://{HOST}:{self.admin_port}"
+
+    @property
+    def ingress(self) -> str:
+        return f"http://{HOST}:{self.ingress_port}"
 
     @property
     def data(self) -> Path:
@@ -111,6 +116,7 @@ class NodeProcess:
             *([f"roles = {json.dumps(list(self.roles))}"] if self.roles else []),
             *self.keys,
             f"admin.bind-port = {self.admin_port}",
+            f"ingress.bind-port = {self.ingress_port}",
             *self.tables,
         ]
         self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")

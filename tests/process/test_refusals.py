@@ -37,7 +37,7 @@ def refused(node: NodeProcess) -> str:
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        ('ingress.bind-port = "many"', "ingress.bind-port"),
+        ('ingress.request-size-limit = "many"', "ingress.request-size-limit"),
         ("default-num-partitions = 0", "default-num-partitions"),
         ("default-num-partitions = 70000", "default-num-partitions"),
         ('default-replication = "{zone"', "default-replication"),
@@ -89,12 +89,15 @@ def test_unknown_keys_warn_with_the_nearest(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["slips.toml"]
 
 
-@pytest.mark.parametrize("taken", ["bind-port", "admin.bind-port"])
+PORTS = ("bind-port", "admin.bind-port", "ingress.bind-port")
+
+
+@pytest.mark.parametrize("taken", PORTS)
 def test_ports_in_use(tmp_path: Path, taken: str) -> None:
     """Goal: found before the data directory exists. How: listen on the port ourselves."""
     with socket.create_server((HOST, 0)) as other:
-        ports = [int(other.getsockname()[1]), *free_ports(1)]
-        ports.sort(reverse=taken == "admin.bind-port", key=ports.copy().index)
+        ports = free_ports(3)
+        ports[PORTS.index(taken)] = int(other.getsockname()[1])
         line = refused(NodeProcess(tmp_path, "late", (), (), (), *ports))
     assert "cannot listen" in line
     assert taken in line

@@ -136,10 +136,10 @@ def test_state_that_makes_no_sense_is_refused(node: NodeProcess, body: bytes) ->
 
 
 @pytest.mark.parametrize("noise", GARBAGE.values(), ids=GARBAGE.keys())
-@pytest.mark.parametrize("port", ["fabric", "admin"])
+@pytest.mark.parametrize("port", ["fabric", "admin", "ingress"])
 def test_garbage_hurts_nobody(node: NodeProcess, port: str, noise: bytes) -> None:
     """Goal: bytes from anywhere cost one connection. How: send noise and go; it still answers."""
-    number = node.fabric_port if port == "fabric" else node.admin_port
+    number = getattr(node, f"{port}_port")
     with socket.create_connection((HOST, number), timeout=5) as connection:
         connection.settimeout(0.2)
         send_what_is_taken(connection, noise)
@@ -205,7 +205,7 @@ def test_wrong_ports_are_an_error(node: NodeProcess) -> None:
 
 def test_one_directory_has_one_process(node: NodeProcess) -> None:
     """Goal: two processes never share a directory. How: start a second one on other ports."""
-    ports = free_ports(2)
+    ports = free_ports(3)
     second = NodeProcess(node.directory, node.name, node.keys, (), (), *ports)
     second.write_config()
     refused = run(["restate-node", "--config", str(second.config)]).refused()
