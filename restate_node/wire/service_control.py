@@ -7,7 +7,7 @@ send, mean what the protocol says an absent value means.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from restate_node.types.attempts import (
     JOURNAL_MISMATCH,
@@ -30,6 +30,13 @@ from restate_node.wire.service_frames import (
     encode_head,
 )
 from restate_node.wire.service_values import parse, read_failure
+
+MESSAGE_CHARACTERS_MAX: Final = 8 << 10
+STACKTRACE_CHARACTERS_MAX: Final = 32 << 10
+NAME_CHARACTERS_MAX: Final = 1 << 10
+"""Failures are shown, kept, and sent in records of a log: an SDK does not decide how large these
+become.
+"""
 
 _RANDOM_SEED_SINCE = 6
 _IDEMPOTENCY_KEY_SINCE = 7
@@ -100,10 +107,10 @@ def read_error(payload: bytes) -> AttemptFailure:
     message = parse(pb.ErrorMessage, payload)
     return AttemptFailure(
         code=message.code,
-        message=message.message,
-        stacktrace=message.stacktrace,
+        message=_cut(message.message, MESSAGE_CHARACTERS_MAX),
+        stacktrace=_cut(message.stacktrace, STACKTRACE_CHARACTERS_MAX),
         related_command_index=_optional(message, "related_command_index"),
-        related_command_name=_optional(message, "related_command_name"),
+        related_command_name=_cut(message.related_command_name, NAME_CHARACTERS_MAX) or None,
         related_command_type=_optional(message, "related_command_type"),
         next_retry_delay_ms=_optional(message, "next_retry_delay"),
         behavior=_BEHAVIORS.get(message.behavior, FailureBehavior.RETRY),
@@ -152,6 +159,10 @@ def _await_point(message: pb.Future) -> AwaitPoint:
         tuple(_await_point(nested) for nested in message.nested_futures),
         _COMBINATORS.get(message.combinator_type, Combinator.FIRST_COMPLETED),
     )
+
+
+def _cut(text: str, characters_max: int) -> str:
+    return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
 
 
 def _optional(message: pb.ErrorMessage, field: str) -> Any:

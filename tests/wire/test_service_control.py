@@ -159,6 +159,20 @@ def test_errors_are_read(message: pb.ErrorMessage, failure: AttemptFailure) -> N
     assert service_control.read_error(message.SerializeToString()) == failure
 
 
+def test_long_texts_of_errors_are_cut() -> None:
+    """Goal: a failure fits into a record. How: texts of a megabyte, and one that just fits."""
+    long, fits = "ä" * (1 << 20), "ä" * service_control.MESSAGE_CHARACTERS_MAX
+    message = pb.ErrorMessage(message=long, stacktrace=long, related_command_name=long)
+    failure = service_control.read_error(message.SerializeToString())
+    assert len(failure.message) == service_control.MESSAGE_CHARACTERS_MAX
+    assert len(failure.stacktrace) == service_control.STACKTRACE_CHARACTERS_MAX
+    assert failure.related_command_name is not None
+    assert len(failure.related_command_name) == service_control.NAME_CHARACTERS_MAX
+    assert failure.message.endswith("ä…")
+    message = pb.ErrorMessage(message=fits)
+    assert service_control.read_error(message.SerializeToString()).message == fits
+
+
 def test_a_behavior_of_the_future_is_a_retry() -> None:
     """Goal: a newer SDK is not killed by mistake. How: a number nobody knows."""
     assert service_control.read_error(b"\x48\x63").behavior is FailureBehavior.RETRY
