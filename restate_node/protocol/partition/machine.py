@@ -34,12 +34,10 @@ from restate_node.types.partitions import Partition
 from restate_node.types.wal import Command
 
 
-class MalformedEntry(ValueError):
-    """An entry that is no message of its type."""
-
-
 class JournalCodec(Protocol):
-    """What entries say; `wire.journal_codec` knows. All may raise MalformedEntry."""
+    """What entries say; `wire.journal_codec` knows. All may raise MalformedMessage:
+    a leader proposes no such entry, so it would be damage.
+    """
 
     def meaning(self, entry: Entry) -> Meaning: ...
 

@@ -34,6 +34,8 @@ from restate_node.roles.worker.invoker.context import Reporter, Services
 from restate_node.roles.worker.invoker.events import paused, transient_error
 from restate_node.runtime.ports import Clock
 from restate_node.types.attempts import (
+    ATTEMPT_FAILED,
+    PROTOCOL_VERSION_MAX,
     PROTOCOL_VERSION_MIN,
     AttemptFailure,
     ErrorCode,
@@ -45,7 +47,8 @@ from restate_node.types.wal import AttemptProgress, Failed, JournalEvent, Paused
 
 logger = structlog.get_logger(__name__)
 
-PROTOCOL_VERSION_MAX: Final = 7
+HTTP_ERRORS: Final = range(400, 570)
+"""Codes of the service protocol lie above: they are nothing to a caller."""
 
 
 class RunIsOver(Exception):
@@ -233,7 +236,8 @@ class Run:
             case Pause():
                 self._note((*events, paused(failure)), Paused())
             case Kill():
-                self._note(events, Failed(Failure(failure.code, failure.message)))
+                code = failure.code if failure.code in HTTP_ERRORS else ATTEMPT_FAILED
+                self._note(events, Failed(Failure(code, failure.message)))
         return True
 
     def _events(self, failure: AttemptFailure) -> tuple[JournalEvent, ...]:
