@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -63,17 +63,6 @@ class Unanswered(Exception):
     """Nobody answered in time. The request may have been executed, and is safe to repeat."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answered(Generic[Reply]):
-    """A leader's answer."""
-
-    reply: Reply
-    maybe_repeated: bool
-    """The request may have been executed before, by an attempt whose answer was lost: what the
-    answer calls old may be the work of this very call.
-    """
-
-
 class PartitionCalls:
     """Sends requests from this node; any number at once."""
 
@@ -106,7 +95,7 @@ class PartitionCalls:
         reply_type: type[Reply],
         *,
         waits: bool = False,
-    ) -> Answered[Reply]:
+    ) -> Reply:
         """The leader's answer; `waits`: it may take as long as it likes. Raises Unanswered.
 
         Cancellation leaves open whether the request was executed.
@@ -121,9 +110,8 @@ class PartitionCalls:
                 place = _Round(partition.id, leader)
                 reply = await self._round(place, request(partition.id), waits)
                 if isinstance(reply, reply_type):
-                    return Answered(reply, tries.maybe_executed)
+                    return reply
                 failure = _failure_of(reply)
-                tries.maybe_executed |= failure.maybe_executed
                 if waits and failure.code is RpcCode.TIMEOUT and self._leads(place):
                     tries.heard()
                     continue
@@ -198,7 +186,6 @@ class _Tries:
         self._heard_at = now
         self._failures = 0
         self._persistent = 0
-        self.maybe_executed = False
 
     def heard(self) -> None:
         """A leader has the request and works on it."""

@@ -16,6 +16,7 @@ TASK_EXCEPTIONS = {
     "restate_node/runtime/real/unix_http_server.py": "one task per connection, owned by the server",
     "restate_node/runtime/real/front_splice.py": "one task per spliced connection, owned by it",
     "restate_node/runtime/real/http_server.py": "the server itself, shielded until it has drained",
+    "restate_node/runtime/real/ingress_server.py": "its three servers, which it ends together",
     "restate_node/runtime/real/disk.py": "a thread for each piece of a large file",
     "restate_node/runtime/real/rocksdb.py": "a thread for what blocks; close must not be cut short",
     "restate_node/bifrost/reader.py": "two waits raced in one function that ends both",

@@ -14,8 +14,6 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
 from restate_node.cluster.partition_calls import PartitionCalls
 from restate_node.runtime.ports import Clock
 from restate_node.types import textual_ids
@@ -83,30 +81,24 @@ class InvocationClient:
     async def submit(self, invocation: Invocation, *, wait: bool) -> Submitted:
         """Run it; with `wait` the answer comes with its outcome. Raises Unanswered.
 
-        An invocation that is found to exist after an attempt whose answer was lost counts as the
-        one of that attempt: otherwise a fail-over would tell the only caller of a workflow that
-        somebody else has called it.
+        The leader knows by the random seed whether an invocation that exists is this very one,
+        submitted before by an attempt whose answer was lost.
         """
-        answered = await self._calls.call(
+        return await self._calls.call(
             partition_key_of_id(invocation.id),
             lambda partition: SubmitInvocation(partition, invocation, wait),
             Submitted,
             waits=wait,
         )
-        submitted = answered.reply
-        if answered.maybe_repeated and not submitted.is_new:
-            return msgspec.structs.replace(submitted, is_new=True)
-        return submitted
 
     async def attach(self, invocation: RawInvocationId, *, wait: bool) -> Attached:
         """How it ended; with `wait` not before it has. Raises Unanswered."""
-        answered = await self._calls.call(
+        return await self._calls.call(
             partition_key_of_id(invocation),
             lambda partition: AttachInvocation(partition, invocation, wait),
             Attached,
             waits=wait,
         )
-        return answered.reply
 
     async def notify(self, invocation: RawInvocationId, signal: Entry) -> None:
         """Give it a signal. Raises Unanswered."""

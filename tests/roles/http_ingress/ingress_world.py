@@ -185,9 +185,10 @@ class Bench:
             if self.failures:
                 raise self.failures.pop(0)
             invocation = request.invocation
-            is_new = invocation.id not in self.known
+            known = self.known.get(invocation.id)
+            is_new = known is None or known.random_seed == invocation.random_seed
             self.known.setdefault(invocation.id, invocation)
-            if is_new and self.outcome is not None:
+            if known is None and self.outcome is not None:
                 self.outcomes[invocation.id] = self.outcome
             if not request.wait:
                 return Submitted(is_new, invocation.start_at_ms)
