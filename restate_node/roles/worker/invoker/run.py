@@ -106,8 +106,8 @@ class Run:
 
     def report(self, progress: AttemptProgress) -> None:
         """Write a report of this run."""
-        self._reports += 1
         self._reporter.report(progress)
+        self._reports += 1
 
     async def room(self) -> None:
         """As a Reporter."""
