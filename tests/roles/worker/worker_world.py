@@ -19,6 +19,7 @@ from restate_node.protocol.partition.tables import StateOwner, TableReader
 from restate_node.protocol.partition.transaction import Transaction
 from restate_node.protocol.read_cursor import Gap, Run
 from restate_node.roles.worker.context import LeadershipListeners, Neighbours, WorkerContext
+from restate_node.roles.worker.invoker.context import Services
 from restate_node.roles.worker.manager import PartitionManager
 from restate_node.roles.worker.partition_store import state_hash
 from restate_node.roles.worker.snapshot_repository import (
@@ -32,6 +33,7 @@ from restate_node.sim.disk import SimMedium
 from restate_node.sim.hosts import Death, Incarnation, SimClock
 from restate_node.sim.loop import SimLoop, simulate
 from restate_node.sim.objects import SimBucket
+from restate_node.sim.services import SimServices
 from restate_node.types import records
 from restate_node.types.fabric import Peer, RpcCode, RpcFailure
 from restate_node.types.ids import (
@@ -62,8 +64,9 @@ from restate_node.types.processor_messages import (
 )
 from restate_node.types.records import RecordBatch
 from restate_node.types.replication import ReplicationProperty
+from restate_node.types.schema import HandlerDefaults, Schema
 from restate_node.types.wal import Envelope
-from restate_node.wire import journal_codec
+from restate_node.wire import journal_codec, service_control
 from restate_node.wire.metadata_keys import NODES_CONFIGURATION_KEY, epoch_metadata_key
 from restate_node.wire.nodes import encode_nodes_configuration
 from restate_node.wire.partitions import decode_epoch_metadata, encode_epoch_metadata
@@ -302,6 +305,7 @@ class Worker:
             LeadershipListeners(self._announced, self._leads, self._follows),
             self._repository(),
             Neighbours(self._ask_neighbour, lambda: len(self.world.workers)),
+            self._services(),
         )
         self.manager = PartitionManager(context, self.router, self.world.table)
         self.manager.start()
@@ -314,6 +318,20 @@ class Worker:
         peer = Peer(self.me, "test")
         neighbour.router.dispatch(peer, GetNodeState(), answers.append)  # type: ignore[arg-type]
         return answers[0]
+
+    def _services(self) -> Services | None:
+        world = self.world
+        if world.services is None:
+            return None
+        return Services(
+            world.services.mount(self.process),
+            world.schema,
+            world.table,
+            world.defaults,
+            world.options.invoker,
+            journal_codec,
+            service_control,
+        )
 
     def _repository(self) -> SnapshotRepository | None:
         loop, bucket = self.world.loop, self.world.bucket
@@ -392,8 +410,17 @@ class World:
         self.metadata = MemoryMetadata()
         self.table = Watch(PartitionTable.equal_ranges(1))
         self.workers: list[Worker] = []
+        self.services: SimServices | None = None
+        """What workers that boot from now on can call; None: they run no invocations."""
+        self.schema = Watch(Schema(Version(0)))
+        self.defaults = HandlerDefaults()
         self.bucket: SimBucket | None = None
         """Where workers that boot from now on have their snapshots."""
+
+    def add_services(self) -> SimServices:
+        randomness = self.loop.streams.stream("services")
+        self.services = SimServices(self.loop, randomness, tracer=self.loop.trace)
+        return self.services
 
     def add_bucket(self) -> SimBucket:
         self.bucket = SimBucket(self.loop.streams.stream("bucket"), None, self.loop.trace)

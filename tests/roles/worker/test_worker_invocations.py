@@ -1,0 +1,379 @@
+"""Workers that run invocations: a real leader, its log in memory, services in memory, faults."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tiny_sdk import Conversation, Handler, served
+from worker_world import P0, Worker, World, run
+
+from restate_node.sim.hosts import SimClock
+from restate_node.types.fabric import RpcFailure
+from restate_node.types.ids import PartitionId, Version
+from restate_node.types.invocation_messages import (
+    Attached,
+    AttachInvocation,
+    AttachStatus,
+    Control,
+    ControlInvocation,
+    ControlStatus,
+    ReadRows,
+    Rows,
+    SubmitInvocation,
+    Submitted,
+)
+from restate_node.types.invocations import (
+    KILLED,
+    Failure,
+    Invocation,
+    RawInvocationId,
+    Retention,
+    Success,
+    raw_id,
+)
+from restate_node.types.options import InvocationRetryOptions, OnAttemptsExhausted
+from restate_node.types.partition_keys import partition_key_of_key
+from restate_node.types.partitions import PartitionTable
+from restate_node.types.schema import (
+    Deployment,
+    HandlerDefaults,
+    HttpVersion,
+    ProtocolMode,
+    Schema,
+)
+from restate_node.types.schema import Handler as HandlerSchema
+from restate_node.types.schema import Service as ServiceSchema
+from restate_node.types.targets import ServiceType, Target, TargetKind
+
+pytestmark = pytest.mark.parametrize("seed", [1, 2, 3])
+
+URI = "http://service:9080"
+DAY_MS = 24 * 60 * 60 * 1000
+KEPT = Retention(DAY_MS, DAY_MS)
+
+
+class Playground:
+    """A world with a service whose handlers are plain functions."""
+
+    def __init__(self, world: World, handlers: dict[str, Handler], retry: Any = None) -> None:
+        self.world = world
+        self.services = world.add_services()
+        self.service = served(handlers)
+        self.services.serve(URI, self.service)
+        self.made = 0
+        known = [path.split("/") for path in handlers]
+        services = {
+            name: ServiceSchema(
+                name=name,
+                type=ServiceType.VIRTUAL_OBJECT if name == "Counter" else ServiceType.SERVICE,
+                handlers={
+                    handler: HandlerSchema(name=handler, kind=kind_of(name))
+                    for owner, handler in known
+                    if owner == name
+                },
+            )
+            for name in {name for name, _ in known}
+        }
+        deployment = Deployment(
+            id="dp_1",
+            uri=URI,
+            mode=ProtocolMode.BIDIRECTIONAL,
+            http_version=HttpVersion.HTTP_2,
+            protocol_version_min=5,
+            protocol_version_max=6,
+            services=services,
+        )
+        world.schema.set(Schema(Version(1), {"dp_1": deployment}))
+        world.defaults = HandlerDefaults(
+            inactivity_timeout_ms=500, retry=retry or InvocationRetryOptions()
+        )
+
+    def call(self, service: str, handler: str, key: str = "", argument: bytes = b"") -> Invocation:
+        """A call that was not submitted yet."""
+        self.made += 1
+        partition_key = partition_key_of_key(key) if key else 7
+        return Invocation(
+            raw_id(partition_key, self.made),
+            Target(kind_of(service), service, handler, key),
+            argument,
+            retention=KEPT,
+            created_at_ms=now_ms(self.world),
+            random_seed=self.made,
+        )
+
+
+def kind_of(service: str) -> TargetKind:
+    return TargetKind.OBJECT_EXCLUSIVE if service == "Counter" else TargetKind.SERVICE
+
+
+def now_ms(world: World) -> int:
+    return SimClock(world.loop).unix_ms()
+
+
+async def submit(worker: Worker, call: Invocation, wait: bool = True) -> Submitted:
+    return await worker.ask(SubmitInvocation(P0, call, wait))
+
+
+async def ended(worker: Worker, invocation: RawInvocationId) -> Attached:
+    return await worker.ask(AttachInvocation(P0, invocation, True))
+
+
+async def status(worker: Worker, invocation: RawInvocationId) -> str:
+    """What SQL says of it."""
+    rows: Rows = await worker.ask(ReadRows(P0, "sys_invocation", invocation=invocation))
+    return "none" if not rows.rows else next(v for v in rows.rows[0][-3:-2])
+
+
+async def becomes(worker: Worker, invocation: RawInvocationId, wanted: str) -> None:
+    async def is_so() -> bool:
+        return await status(worker, invocation) == wanted
+
+    await worker.world.until(is_so)
+
+
+def test_a_call_is_answered_with_its_outcome(seed: int) -> None:
+    """Goal: submit, run, answer; asked again, the answer comes again and nothing runs. Method: an
+    object that counts its own calls, submitted twice with one id.
+    """
+
+    async def main(world: World) -> None:
+        calls: list[bytes] = []
+
+        async def add(ctx: Conversation) -> bytes:
+            calls.append(ctx.argument)
+            total = int(ctx.state.get("total", b"0")) + int(ctx.argument)
+            ctx.set("total", str(total).encode())
+            return str(total).encode()
+
+        play = Playground(world, {"Counter/add": add})
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        first, second = (play.call("Counter", "add", "k", b"5") for _ in range(2))
+        assert (await submit(worker, first)).outcome == Success(b"5")
+        assert (await submit(worker, second)).outcome == Success(b"10")
+        again = await submit(worker, first)
+        assert (again.is_new, again.outcome) == (True, Success(b"5"))
+        assert calls == [b"5", b"5"]
+        await world.caught_up(worker)
+        assert worker.hash() == world.expected_hash()
+
+    run(main, seed)
+
+
+def test_the_next_leader_goes_on_from_the_journal(seed: int) -> None:
+    """Goal: a leader dies in mid-handler; the next one replays, a finished step is not repeated, and
+    who asks the next leader gets the outcome. Method: one step, then a wait for the test's word.
+    """
+
+    async def main(world: World) -> None:
+        steps: list[str] = []
+        go_on = asyncio.Event()
+
+        async def work(ctx: Conversation) -> bytes:
+            one = await ctx.run(lambda: steps.append("one") or b"one")
+            await go_on.wait()
+            two = await ctx.run(lambda: steps.append("two") or b"two")
+            return one + two
+
+        play = Playground(world, {"Greeter/work": work})
+        first, second = await world.add_workers(2)
+        await world.elect(first)
+        call = play.call("Greeter", "work")
+        await submit(first, call, wait=False)
+
+        async def stored() -> bool:
+            rows: Rows = await first.ask(ReadRows(P0, "sys_journal", invocation=call.id))
+            return len(rows.rows) == 3
+
+        await world.until(stored)
+        first.kill()
+        await world.elect(second, to=[second])
+        asked = asyncio.ensure_future(submit(second, call))
+        go_on.set()
+        assert (await asked).outcome == Success(b"onetwo")
+        assert steps == ["one", "two"]
+
+    run(main, seed)
+
+
+def test_a_waiting_handler_is_suspended_and_woken(seed: int) -> None:
+    """Goal: a long sleep holds no connection, ends in time, and not before. Method: sleep a day of
+    virtual time; look while it sleeps, and at the clock afterwards.
+    """
+
+    async def main(world: World) -> None:
+        async def nap(ctx: Conversation) -> bytes:
+            await ctx.sleep(int(ctx.argument))
+            return b"awake"
+
+        play = Playground(world, {"Greeter/nap": nap})
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        until_ms = now_ms(world) + DAY_MS
+        call = play.call("Greeter", "nap", argument=str(until_ms).encode())
+        await submit(worker, call, wait=False)
+        await becomes(worker, call.id, "suspended")
+        assert play.services.exchange_count == 0
+        await asyncio.sleep(DAY_MS / 1000 - 60)
+        assert await status(worker, call.id) == "suspended"
+        await becomes(worker, call.id, "completed")
+        assert until_ms <= now_ms(world) < until_ms + 1000
+
+    run(main, seed)
+
+
+def test_failed_attempts_are_repeated_then_paused(seed: int) -> None:
+    """Goal: the retry policy decides, an operator lets it go on. Method: a handler that fails until
+    told otherwise, three attempts, then resume.
+    """
+
+    async def main(world: World) -> None:
+        attempts = 0
+        works = False
+
+        async def flaky(ctx: Conversation) -> bytes:
+            nonlocal attempts
+            attempts += 1
+            if not works:
+                raise RuntimeError("not yet")
+            return b"done"
+
+        retry = InvocationRetryOptions(
+            initial_interval_ms=10, attempts_max=3, on_attempts_max=OnAttemptsExhausted.PAUSE
+        )
+        play = Playground(world, {"Greeter/flaky": flaky}, retry)
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        call = play.call("Greeter", "flaky")
+        await submit(worker, call, wait=False)
+        await becomes(worker, call.id, "paused")
+        assert attempts == 3
+        rows: Rows = await worker.ask(ReadRows(P0, "sys_journal_events", invocation=call.id))
+        assert [row[4] for row in rows.rows] == ["TransientError", "Paused"]
+        assert "not yet" in rows.rows[0][5]
+        works = True
+        resumed = await worker.ask(ControlInvocation(P0, call.id, Control.RESUME))
+        assert resumed.status is ControlStatus.DONE
+        assert (await ended(worker, call.id)).outcome == Success(b"done")
+
+    run(main, seed)
+
+
+def test_a_service_that_is_away_is_waited_for(seed: int) -> None:
+    """Goal: no connection is a failed attempt like any other. Method: stop the service in
+    mid-handler, and let it come back.
+    """
+
+    async def main(world: World) -> None:
+        began = asyncio.Event()
+        steps: list[str] = []
+
+        async def work(ctx: Conversation) -> bytes:
+            await ctx.run(lambda: steps.append("x") or b"x")
+            began.set()
+            await ctx.sleep(now_ms(world) + 300)
+            return b"end"
+
+        play = Playground(world, {"Greeter/work": work})
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        call = play.call("Greeter", "work")
+        asked = asyncio.ensure_future(submit(worker, call))
+        await began.wait()
+        play.services.stop(URI)
+        await becomes(worker, call.id, "backing-off")
+        play.services.serve(URI, play.service)
+        assert (await asked).outcome == Success(b"end")
+        assert steps == ["x"]
+
+    run(main, seed)
+
+
+@pytest.mark.parametrize("control", [Control.KILL, Control.CANCEL])
+def test_operators_end_a_handler(seed: int, control: Control) -> None:
+    """Goal: killed or cancelled, it ends and its key is free. Method: a handler that sleeps for ever
+    holds a key that another call wants.
+    """
+
+    async def main(world: World) -> None:
+        async def hold(ctx: Conversation) -> bytes:
+            await ctx.sleep(now_ms(world) + DAY_MS)
+            return b""
+
+        async def free(ctx: Conversation) -> bytes:
+            return b"free"
+
+        play = Playground(world, {"Counter/hold": hold, "Counter/free": free})
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        holder, waits = play.call("Counter", "hold", "k"), play.call("Counter", "free", "k")
+        await submit(worker, holder, wait=False)
+        asked = asyncio.ensure_future(submit(worker, waits))
+        await becomes(worker, waits.id, "pending")
+        await worker.ask(ControlInvocation(P0, holder.id, control))
+        outcome = (await ended(worker, holder.id)).outcome
+        assert isinstance(outcome, Failure) and outcome.code == KILLED.code
+        assert (await asked).outcome == Success(b"free")
+
+    run(main, seed)
+
+
+def test_partitions_call_each_other(seed: int) -> None:
+    """Goal: a call into another partition comes back, once. Method: two partitions on one worker;
+    the callee counts.
+    """
+
+    async def main(world: World) -> None:
+        counted: list[bytes] = []
+
+        async def relay(ctx: Conversation) -> bytes:
+            outcome = await ctx.call("Counter", "add", ctx.argument.decode(), b"1")
+            assert isinstance(outcome, Success)
+            return outcome.value
+
+        async def add(ctx: Conversation) -> bytes:
+            await ctx.run(lambda: counted.append(ctx.argument) or b"")
+            return b"added"
+
+        play = Playground(world, {"Greeter/relay": relay, "Counter/add": add})
+        world.table.set(PartitionTable.equal_ranges(2))
+        [worker] = await world.add_workers(1)
+        other = PartitionId(1)
+        world.place(1, partition=other)
+        await world.elect(worker)
+        await world.elect(worker, other)
+        key = next(k for k in map(str, range(99)) if partition_key_of_key(k) >= 1 << 63)
+        call = play.call("Greeter", "relay", argument=key.encode())
+        assert (await submit(worker, call)).outcome == Success(b"added")
+        assert counted == [b"1"]
+
+        async def outbox_is_empty() -> bool:
+            store = worker.manager.stores()[P0]
+            return not store.scan(b"ob", b"oc", rows_max=1)
+
+        await world.until(outbox_is_empty)
+
+    run(main, seed)
+
+
+def test_unknown_invocations_and_other_keys(seed: int) -> None:
+    """Goal: what is not here is said to be not here. Method: attach to nothing, a key of nobody."""
+
+    async def main(world: World) -> None:
+        async def nothing(ctx: Conversation) -> bytes:
+            return b""
+
+        play = Playground(world, {"Greeter/nothing": nothing})
+        world.table.set(PartitionTable.equal_ranges(2))
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        found = await worker.ask(AttachInvocation(P0, raw_id(7, 1), False))
+        assert found.status is AttachStatus.NOT_FOUND
+        call = play.call("Greeter", "nothing")
+        foreign = Invocation(raw_id((1 << 64) - 1, 1), call.target, b"")
+        with pytest.raises(RpcFailure, match="does not own"):
+            await submit(worker, foreign)
+
+    run(main, seed)
