@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class _Pipe:
         self._finished = False
         self._window_bytes = services.options.window_bytes
         self._arrival_last = 0.0
+        self._under_way: deque[_Item] = deque()
         self._waiters: list[asyncio.Future[None]] = []
         self.is_closed = False
         """The sender can no longer put anything in."""
@@ -139,7 +141,9 @@ class _Pipe:
     def _travel(self, item: _Item) -> None:
         services = self._services
         self._arrival_last = max(self._arrival_last, services.now() + services.delay_seconds())
-        services.at(self._arrival_last, lambda: self._arrive(item))
+        # One timer per item; whichever fires takes the oldest, so order does not depend on timers.
+        self._under_way.append(item)
+        services.at(self._arrival_last, self._arrive)
 
     # ------------------------------------------------------------ receiver
 
@@ -172,7 +176,8 @@ class _Pipe:
             self.error = error
         self._wake()
 
-    def _arrive(self, item: _Item) -> None:
+    def _arrive(self) -> None:
+        item = self._under_way.popleft()
         if self.ended or self.error is not None:
             return
         match item:
