@@ -264,6 +264,7 @@ async def http2_server(
             connection.transport.abort()
             for task in list(connection.tasks):
                 task.cancel()
+        await asyncio.sleep(0)
 
 
 # ---------------------------------------------------------------- HTTP/1.1
@@ -277,9 +278,13 @@ class Http1Server:
         self.connection_count = 0
         self.requests: list[tuple[RequestHead, bool]] = []
         """Heads, and whether the body came in chunks."""
+        self.serving: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connection_count += 1
+        task = asyncio.current_task()
+        assert task
+        self.serving[task] = writer
         try:
             while await self.one(reader, writer):
                 pass
@@ -339,29 +344,48 @@ async def http1_server(service: Service) -> AsyncIterator[tuple[str, Http1Server
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", served
     finally:
         server.close()
+        for task, writer in served.serving.items():
+            writer.transport.abort()
+            task.cancel()
+        await asyncio.gather(*served.serving, return_exceptions=True)
+
+
+class Scripted(asyncio.Protocol):
+    """Answers the n-th read with the n-th bytes, then hangs up, resets, or stays."""
+
+    def __init__(self, answers: tuple[bytes, ...], then: str) -> None:
+        self.answers = list(answers)
+        self.then = then
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self.answers:
+            self.transport.write(self.answers.pop(0))
+        if self.answers:
+            return
+        if self.then == "close":
+            self.transport.close()
+        elif self.then == "reset":
+            self.transport.abort()
 
 
 @asynccontextmanager
-async def scripted_server(
-    *answers: bytes, close: bool = True, reset: bool = False
-) -> AsyncIterator[str]:
-    """Answers the n-th read of every connection with the n-th bytes, then hangs up or stays."""
+async def scripted_server(*answers: bytes, then: str = "close") -> AsyncIterator[str]:
+    """A listening server, the same for every connection; its URI."""
+    loop = asyncio.get_running_loop()
+    accepted: list[Scripted] = []
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answer in answers:
-            await reader.read(65_536)
-            writer.write(answer)
-            await writer.drain()
-        if reset:
-            writer.transport.abort()
-        elif close:
-            writer.close()
-        else:
-            await reader.read()
-            writer.close()
+    def accept() -> Scripted:
+        accepted.append(Scripted(answers, then))
+        return accepted[-1]
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await loop.create_server(accept, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        for connection in accepted:
+            connection.transport.abort()
+        await asyncio.sleep(0)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from restate_node.runtime.real.service_pool import ServicePool
@@ -65,21 +64,14 @@ class RealServiceTransport:
 
     async def open(self, address: EndpointAddress, head: RequestHead) -> Exchange:
         """See the port."""
-        try:
-            uri = parse_service_uri(address.uri)
-        except ValueError as error:
-            raise ServiceUnreachable(address, FailureCause.BAD_ADDRESS, str(error)) from error
         assert head.path.startswith("/")
-        pool = self._pool(Peer(address, uri))
-        full = replace(
-            head,
-            path=uri.prefix + head.path,
-            headers=(
-                *head.headers,
-                *self._signer.headers(head.path),
-                *self._options.additional_headers,
-            ),
+        pool = self._pools.get(address) or self._add_pool(address)
+        headers = (
+            *head.headers,
+            *self._signer.headers(head.path),
+            *self._options.additional_headers,
         )
+        full = RequestHead(head.method, pool.peer.uri.prefix + head.path, headers)
         stream = await pool.stream(full)
         return _RepeatedOnce(pool, full, stream, self._options.replay_bytes_max)
 
@@ -95,14 +87,17 @@ class RealServiceTransport:
         """Over all addresses."""
         return sum(pool.connection_count for pool in self._pools.values())
 
-    def _pool(self, peer: Peer) -> ServicePool:
-        pool = self._pools.get(peer.address)
-        if pool is None:
-            if len(self._pools) >= POOLS_SWEPT:
-                used = {a: p for a, p in self._pools.items() if not p.is_unused}
-                self._pools = used
-            security = self._context(peer.address.http_version) if peer.uri.secure else None
-            pool = self._pools[peer.address] = ServicePool(peer, self._options, security)
+    def _add_pool(self, address: EndpointAddress) -> ServicePool:
+        """Raises ServiceUnreachable for an address that is none."""
+        try:
+            peer = Peer(address, parse_service_uri(address.uri))
+        except ValueError as error:
+            raise ServiceUnreachable(address, FailureCause.BAD_ADDRESS, str(error)) from error
+        if len(self._pools) >= POOLS_SWEPT:
+            used = {where: pool for where, pool in self._pools.items() if not pool.is_unused}
+            self._pools = used
+        security = self._context(address.http_version) if peer.uri.secure else None
+        pool = self._pools[address] = ServicePool(peer, self._options, security)
         return pool
 
     def _context(self, version: HttpVersion) -> ssl.SSLContext:
