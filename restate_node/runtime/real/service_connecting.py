@@ -63,7 +63,7 @@ async def connect(
     try:
         async with asyncio.timeout(options.connect_timeout_ms / 1000):
             addresses = await _resolve(peer)
-            allowed = [a for a in addresses if options.allow_link_local or not is_forbidden(a[1])]
+            allowed = allowed_addresses(addresses, options)
             if not allowed:
                 raise peer.unreachable(
                     FailureCause.FORBIDDEN,
@@ -74,6 +74,13 @@ async def connect(
     except TimeoutError as error:
         detail = f"no answer within {options.connect_timeout_ms} ms"
         raise peer.unreachable(FailureCause.TIMEOUT, detail) from error
+
+
+def allowed_addresses(addresses: list[Address], options: ServiceTransportOptions) -> list[Address]:
+    """Those of a name that may be connected to."""
+    if options.allow_link_local:
+        return addresses
+    return [address for address in addresses if not is_forbidden(address[1])]
 
 
 async def _resolve(peer: Peer) -> list[Address]:

@@ -102,8 +102,10 @@ class ServicePool:
 
     def _another_is_needed(self) -> bool:
         count = len(self._connections) + self._opening_count
+        # Who opens a connection will take a place on it too.
+        looking = len(self._line) + self._opening_count
         enough = self._opening_count * self._capacity
-        return count < self._options.connections_max and len(self._line) >= enough
+        return count < self._options.connections_max and looking >= enough
 
     async def _open_connection(self) -> None:
         self._opening_count += 1
