@@ -18,6 +18,8 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
+from restate_node.runtime.ports import Clock
+from restate_node.runtime.real.service_identity import Ed25519Signer
 from restate_node.runtime.real.service_pool import ServicePool
 from restate_node.runtime.real.service_stream import (
     Peer,
@@ -35,6 +37,7 @@ from restate_node.runtime.services import (
     ResponseHead,
     ServiceUnreachable,
 )
+from restate_node.types.options import NodeOptions
 
 ALPN: Final = {
     HttpVersion.HTTP_1_1: ["http/1.1"],
@@ -43,7 +46,36 @@ ALPN: Final = {
 }
 POOLS_SWEPT: Final = 64
 """Above this many addresses, pools without connections are forgotten before one is added."""
+WINDOW_BYTES_MAX: Final = 2**31 - 1
+"""Of the standard."""
 REPEATABLE: Final = frozenset({FailureCause.GOAWAY, FailureCause.RESET})
+
+
+def transport_options(options: NodeOptions) -> ServiceTransportOptions:
+    """What an operator may change about it."""
+    invoker = options.worker.invoker
+    return ServiceTransportOptions(
+        connect_timeout_ms=invoker.connect_timeout_ms,
+        keep_alive_interval_ms=invoker.http2_keep_alive_interval_ms,
+        keep_alive_timeout_ms=invoker.http2_keep_alive_timeout_ms,
+        idle_timeout_ms=invoker.http2_idle_connection_timeout_ms,
+        streams_max=invoker.http2_streams_per_connection_limit,
+        stream_window_bytes=min(invoker.http2_initial_stream_window_size_bytes, WINDOW_BYTES_MAX),
+        connection_window_bytes=min(
+            invoker.http2_initial_connection_window_size_bytes, WINDOW_BYTES_MAX
+        ),
+        allow_link_local=invoker.allow_link_local_addresses,
+        additional_headers=(("x-restate-cluster-name", options.cluster_name),),
+    )
+
+
+def request_signer(options: NodeOptions, clock: Clock) -> RequestSigner:
+    """Reads the key that is configured; raises IdentityKeyError."""
+    path = options.request_identity_private_key_pem_file
+    if path is None:
+        return Unsigned()
+    seconds = options.worker.invoker.request_identity_expiration_ms // 1000
+    return Ed25519Signer.from_pem_file(path, clock, seconds)
 
 
 class RealServiceTransport:
