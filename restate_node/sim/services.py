@@ -151,7 +151,7 @@ class _Pipe:
         """What has arrived; b"" at the end. Raises the error that ended the pipe."""
         while not self.received:
             if self.error is not None:
-                raise self.error
+                raise self.error.with_traceback(None)
             if self.ended:
                 return b""
             await self._changed()
@@ -164,7 +164,7 @@ class _Pipe:
     async def response(self) -> ResponseHead:
         while self.head is None:
             if self.error is not None:
-                raise self.error
+                raise self.error.with_traceback(None)
             await self._changed()
         return self.head
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from h2.connection import H2Connection
 
+from restate_node.runtime.real.service_http2 import Http2Connection
 from restate_node.runtime.real.service_stream import ServiceTransportOptions
 from restate_node.runtime.real.service_transport import RealServiceTransport
 from restate_node.runtime.services import (
@@ -197,6 +198,32 @@ async def test_peer_that_speaks_something_else(answer: bytes) -> None:
             await client.open(EndpointAddress(uri), POST)
         assert caught.value.cause is FailureCause.PROTOCOL
         assert client.connection_count == 0
+
+
+@limited
+async def test_peer_that_hangs_up_first() -> None:
+    """Goal: the most likely reason is named. Method: a peer that closes instead of answering."""
+    async with scripted_server(b"", then="close") as uri, transport() as client:
+        with pytest.raises(ServiceUnreachable, match="use_http_11") as caught:
+            await client.open(EndpointAddress(uri), POST)
+        assert caught.value.cause is FailureCause.CLOSED
+
+
+@limited
+async def test_idle_connection_is_doubted_when_it_is_used() -> None:
+    """Goal: an exchange does not wait for a connection that died unheard. Method: a peer that
+    answers once, then nothing: the ping leaves with the next request, and its limit counts.
+    """
+    options = ServiceTransportOptions(keep_alive_interval_ms=30, keep_alive_timeout_ms=60_000)
+    async with scripted_server(SETTINGS, then="stay") as uri, transport(options) as client:
+        first = await client.open(EndpointAddress(uri), POST)
+        first.abort()
+        await asyncio.sleep(0.1)
+        connection = client.connections(EndpointAddress(uri))[0]
+        assert isinstance(connection, Http2Connection)
+        assert not connection.is_asking
+        await client.open(EndpointAddress(uri), POST)
+        assert connection.is_asking
 
 
 @limited

@@ -148,6 +148,11 @@ class Http2Connection(asyncio.Protocol):
             return 0
         return max(0, self.capacity - len(self._streams))
 
+    @property
+    def is_asking(self) -> bool:
+        """A ping is under way."""
+        return bool(self._ping_sent)
+
     async def ready(self) -> None:
         """The peer's settings are here: it speaks HTTP/2, and says how many streams it takes."""
         # Shielded, because a caller that goes away must not take the result from the connection.
@@ -166,6 +171,8 @@ class Http2Connection(asyncio.Protocol):
         ]
         self._library.send_headers(number, fields)
         self._streams[number] = stream
+        # A connection that was idle may have died unheard.
+        self._ping_after_silence()
         self._opened_count += 1
         if self._opened_count >= self.options.exchanges_per_connection_max:
             self._leaving = True
@@ -437,13 +444,17 @@ class Http2Connection(asyncio.Protocol):
         if self._tick is not None:
             self._tick.cancel()
         if not self._ready.done():
-            self._ready.set_exception(self.peer.unreachable(error.cause, error.detail))
+            detail = error.detail
+            if USE_HTTP_1_1 not in detail:
+                detail += " before it spoke HTTP/2: if it cannot, register it with use_http_11"
+            self._ready.set_exception(self.peer.unreachable(error.cause, detail))
             self._ready.exception()
         streams, self._streams = self._streams, {}
         self._sending.clear()
         self._blocked.clear()
         for stream in streams.values():
-            stream.failed(error)
+            # One error each: raised in many tasks, one would gather all their tracebacks.
+            stream.failed(self.peer.broken(error.cause, error.detail))
             stream.out.clear()
             stream.wake()
         self._pool.connection_closed(self)
@@ -459,7 +470,6 @@ class Http2Connection(asyncio.Protocol):
     def _judge(self) -> None:
         """Is the peer still there, and is the connection still needed?"""
         now, options = self._loop.time(), self.options
-        silent_ms = (now - self._last_heard) * 1000
         if not self._streams and (now - self._idle_since) * 1000 >= options.idle_timeout_ms:
             self._lost(self.peer.broken(FailureCause.CLOSED, "connection was idle"))
             return
@@ -467,11 +477,18 @@ class Http2Connection(asyncio.Protocol):
             detail = f"no answer to a ping for {options.keep_alive_timeout_ms} ms"
             self._lost(self.peer.broken(FailureCause.TIMEOUT, detail))
             return
-        if self._streams and not self._ping_sent and silent_ms >= options.keep_alive_interval_ms:
+        if self._streams:
+            self._ping_after_silence()
+        self._tick_later()
+
+    def _ping_after_silence(self) -> None:
+        """Ask whether the peer is there, unless it was heard lately or is being asked."""
+        now = self._loop.time()
+        silent_ms = (now - self._last_heard) * 1000
+        if not self._ping_sent and silent_ms >= self.options.keep_alive_interval_ms:
             self._ping_sent = now
             self._library.ping(PING)
             self._flush_soon()
-        self._tick_later()
 
 
 HANDLERS: Final[dict[type[object], Callable[[Http2Connection, Any], None]]] = {

@@ -60,8 +60,9 @@ class ServicePool:
         return not (self._connections or self._opening_count or self._line)
 
     @property
-    def connection_count(self) -> int:
-        return len(self._connections)
+    def connections(self) -> tuple[ServiceConnection, ...]:
+        """Those that are open."""
+        return tuple(self._connections)
 
     async def stream(self, head: RequestHead) -> ServiceStream:
         """Open an exchange where there is room; raises ServiceUnreachable. Cancellation-safe."""

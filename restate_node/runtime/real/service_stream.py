@@ -109,14 +109,14 @@ class ServiceStream:
     async def response(self) -> ResponseHead:
         while self._head is None:
             if self._error is not None:
-                raise self._error
+                raise self._error.with_traceback(None)
             await self._changed()
         return self._head
 
     async def receive(self) -> bytes:
         while not self._chunks:
             if self._error is not None:
-                raise self._error
+                raise self._error.with_traceback(None)
             if self._ended:
                 return b""
             await self._changed()

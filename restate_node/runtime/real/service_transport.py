@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from restate_node.runtime.ports import Clock
@@ -23,6 +23,7 @@ from restate_node.runtime.real.service_identity import Ed25519Signer
 from restate_node.runtime.real.service_pool import ServicePool
 from restate_node.runtime.real.service_stream import (
     Peer,
+    ServiceConnection,
     ServiceStream,
     ServiceTransportOptions,
 )
@@ -93,6 +94,7 @@ class RealServiceTransport:
         self._make_security = security
         self._security: dict[HttpVersion, ssl.SSLContext] = {}
         self._pools: dict[EndpointAddress, ServicePool] = {}
+        self._closed = False
 
     async def open(self, address: EndpointAddress, head: RequestHead) -> Exchange:
         """See the port."""
@@ -109,6 +111,7 @@ class RealServiceTransport:
 
     async def close(self) -> None:
         """See the port."""
+        self._closed = True
         for pool in self._pools.values():
             pool.close("this node is stopping")
         # Transports tell their protocols in the next turn.
@@ -117,10 +120,17 @@ class RealServiceTransport:
     @property
     def connection_count(self) -> int:
         """Over all addresses."""
-        return sum(pool.connection_count for pool in self._pools.values())
+        return sum(len(pool.connections) for pool in self._pools.values())
+
+    def connections(self, address: EndpointAddress) -> Sequence[ServiceConnection]:
+        """Those that are open to an address."""
+        pool = self._pools.get(address)
+        return () if pool is None else pool.connections
 
     def _add_pool(self, address: EndpointAddress) -> ServicePool:
         """Raises ServiceUnreachable for an address that is none."""
+        if self._closed:
+            raise ServiceUnreachable(address, FailureCause.CLOSED, "this node is stopping")
         try:
             peer = Peer(address, parse_service_uri(address.uri))
         except ValueError as error:
