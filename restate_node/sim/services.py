@@ -83,6 +83,7 @@ class _Pipe:
         self._services = services
         self._unsent = bytearray()
         self._finished = False
+        self._is_discarded = False
         self._window_bytes = services.options.window_bytes
         self._arrival_last = 0.0
         self._under_way: deque[_Item] = deque()
@@ -168,6 +169,16 @@ class _Pipe:
             await self._changed()
         return self.head
 
+    def discard(self) -> None:
+        """Nobody wants what still comes."""
+        self._is_discarded = True
+        self._drop()
+
+    def _drop(self) -> None:
+        self._window_bytes += len(self.received)
+        self.received.clear()
+        self._pump()
+
     def break_off(self, error: ServiceError) -> None:
         """The receiver is told at once; what is under way is lost. The first error counts."""
         self.is_closed = True
@@ -189,6 +200,8 @@ class _Pipe:
                 self.error = item
             case _:
                 self.received += item
+        if self._is_discarded:
+            self._drop()
         self._wake()
 
     def _wake(self) -> None:
@@ -265,6 +278,11 @@ class SimExchange:
 
     async def receive(self) -> bytes:
         return await self._response.receive()
+
+    def release(self) -> None:
+        """A service that never ends stays a task of the world: such a test hangs by itself."""
+        self._request.finish()
+        self._response.discard()
 
     def abort(self) -> None:
         self.lose(FailureCause.ABORTED, "the exchange was aborted")

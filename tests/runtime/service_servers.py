@@ -118,6 +118,7 @@ class Http2Server(asyncio.Protocol):
         self.calls: dict[int, Call] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.opened = 0
+        self.reset_count = 0
         self.is_open = True
         self.last_stream_id: int | None = None
         self.library = H2Connection(H2Configuration(client_side=False, header_encoding="latin-1"))
@@ -166,6 +167,7 @@ class Http2Server(asyncio.Protocol):
                         self.calls[event.stream_id].request_ended = True
                         self.calls[event.stream_id].changed.set()
                 case StreamReset():
+                    self.reset_count += 1
                     call = self.calls.pop(event.stream_id, None)
                     if call is not None:
                         call.gone = True

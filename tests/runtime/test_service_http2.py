@@ -165,6 +165,41 @@ async def test_refused_stream_is_repeated_once() -> None:
 
 
 @limited
+async def test_release_is_no_reset() -> None:
+    """Goal: servers that count resets see none, and no place is lost. Method: end each exchange as
+    an invocation does, before the end of its response was seen; then abort one on purpose.
+    """
+    services = Services()
+    plan = ServerPlan(services.serve)
+    async with http2_server(plan) as uri, transport() as client:
+        address = EndpointAddress(uri)
+        for _ in range(10):
+            exchange = await client.open(address, RequestHead("POST", "/echo"))
+            exchange.send(b"x")
+            assert await exchange.receive() == b"x"
+            exchange.release()
+            await fetch(client, address, POST, body_bytes_max=9)
+        server = plan.connections[0]
+        await until(lambda: not server.calls)
+        assert server.reset_count == 0
+        assert client.connections(address)[0].room == 100
+        exchange = await client.open(address, STALLED)
+        exchange.abort()
+        await until(lambda: server.reset_count == 1)
+
+
+@limited
+async def test_release_of_an_endless_response() -> None:
+    """Goal: a service that does not end is told to. Method: release a stalled exchange, wait."""
+    plan = ServerPlan(Services().serve)
+    options = ServiceTransportOptions(release_timeout_ms=30)
+    async with http2_server(plan) as uri, transport(options) as client:
+        exchange = await client.open(EndpointAddress(uri), STALLED)
+        exchange.release()
+        await until(lambda: plan.connections[0].reset_count == 1)
+
+
+@limited
 async def test_what_is_too_large_to_keep_is_not_repeated() -> None:
     """Goal: memory for repetitions is bounded. Method: refuse a request above the limit."""
     plan = ServerPlan(Services().serve, refuse_first=1)

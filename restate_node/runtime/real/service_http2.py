@@ -94,8 +94,16 @@ class Http2Stream(ServiceStream):
             self.finished = True
             self._connection.wants_to_send(self)
 
+    def release(self) -> None:
+        self.release_within(self._connection.options.release_timeout_ms)
+
     def abort(self) -> None:
-        self._connection.cancel(self)
+        if self.ended:
+            # The service has answered without the rest of the request: no reason for a reset.
+            self.out.clear()
+            self.finish()
+        else:
+            self._connection.cancel(self)
 
     def _must_wait(self) -> bool:
         # The low mark, once above the high one, is judged by the connection when it sends.
@@ -205,7 +213,11 @@ class Http2Connection(asyncio.Protocol):
         count, stream.uncredited_bytes = stream.uncredited_bytes, 0
         if stream.is_over or not self.is_open(stream):
             return
-        self._library.increment_flow_control_window(count, stream.number)
+        try:
+            self._library.increment_flow_control_window(count, stream.number)
+        except StreamClosedError:
+            # Its end is in the same read, and comes next.
+            return
         self._flush_soon()
 
     # ------------------------------------------------------------ sending

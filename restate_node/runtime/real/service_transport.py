@@ -183,6 +183,10 @@ class _RepeatedOnce:
         self._finished = True
         self._stream.finish()
 
+    def release(self) -> None:
+        self._kept = None
+        self._stream.release()
+
     def abort(self) -> None:
         self._kept = None
         self._stream.abort()

@@ -177,6 +177,25 @@ async def test_abort_ends_the_exchange(place: Place) -> None:
 
 
 @limited
+async def test_release_ends_in_order(place: Place) -> None:
+    """Goal: who has heard enough leaves without a reset, and the connection serves others. Method:
+    release before, within and after the response; then the place is as before.
+    """
+    for path, count in (("/whole", 0), ("/large", 1), ("/echo", 2)):
+        exchange = await place.transport.open(place.address, post(path))
+        exchange.send(b"64")
+        if count == 0:
+            exchange.release()
+        else:
+            exchange.finish()
+            await received(exchange, count)
+        exchange.release()
+        exchange.release()
+    found = await fetch(place.transport, place.address, post("/echo"), b"ok", body_bytes_max=9)
+    assert found.body == b"ok"
+
+
+@limited
 async def test_cancelled_waits_lose_nothing(place: Place) -> None:
     """Goal: response and receive may be tried again. Method: cancel each once, then go on."""
     exchange = await place.transport.open(place.address, post("/stalled"))
