@@ -7,7 +7,8 @@ drains keeps what a peer says about leaving away from the library.
     bytes from the peer ─▶ feed ─▶ the same bytes, whole but for GOAWAY frames, and what those said
 
 Only the nine bytes of each frame header are read; payloads pass through as they come, in pieces
-of any size. What is not HTTP/2 at all passes through too: the library says so better.
+of any size. A frame above the size that every peer must keep to is refused here, at its header:
+that is what text of another protocol looks like, and the library would wait for all of it.
 
 Pure. Driven by `runtime.real.service_http2`.
 """
@@ -20,8 +21,8 @@ from typing import Final
 
 HEADER_BYTES: Final = 9
 GOAWAY_TYPE: Final = 0x7
-PAYLOAD_BYTES_MAX: Final = 64 * 1024
-"""A GOAWAY with more text than this is left to the library, which will find it too large."""
+PAYLOAD_BYTES_MAX: Final = 16 * 1024
+"""Of any frame: the default of the standard, which this side never raises."""
 
 HEADER: Final = Struct(">BHB")
 PAYLOAD: Final = Struct(">II")
@@ -37,6 +38,10 @@ class Goaway:
     text: str
 
 
+class FrameTooLarge(ValueError):
+    """The peer does not keep to the standard, or does not speak it."""
+
+
 class GoawayFilter:
     """Of one connection; bytes go in and out in the order of the wire."""
 
@@ -47,7 +52,10 @@ class GoawayFilter:
         """A header that is not complete yet, or a GOAWAY frame that is not."""
 
     def feed(self, data: bytes) -> tuple[bytes, list[Goaway]]:
-        """What the library may see of it, and the GOAWAY frames that ended in it."""
+        """What the library may see of it, and the GOAWAY frames that ended in it.
+
+        Raises FrameTooLarge.
+        """
         if self._held:
             data, self._held = self._held + data, b""
         position, length = self._passing_bytes, len(data)
@@ -56,8 +64,11 @@ class GoawayFilter:
         start = 0
         while position + HEADER_BYTES <= length:
             high, low, kind = HEADER.unpack_from(data, position)
-            end = position + HEADER_BYTES + (high << 16 | low)
-            if kind == GOAWAY_TYPE and end - position <= PAYLOAD_BYTES_MAX:
+            size = high << 16 | low
+            if size > PAYLOAD_BYTES_MAX:
+                raise FrameTooLarge(f"a frame of {size} bytes")
+            end = position + HEADER_BYTES + size
+            if kind == GOAWAY_TYPE:
                 if end > length:
                     break
                 pieces.append(data[start:position])

@@ -6,6 +6,7 @@ need to know which: it opens, sends, finishes, receives.
 
     open ─▶ send… ─▶ finish          each way ends on its own
        └──▶ response ─▶ receive… ─▶ b""
+       ├──▶ release when nothing more is wanted: both sides end in order
        └──▶ abort at any moment: RST_STREAM on HTTP/2, a closed connection on HTTP/1.1
 
 Two errors, because the caller must know one thing: may the service have begun to work?
@@ -21,7 +22,9 @@ Invariants
        window, what `send` took and the service did not is seen by `drained`.
     2. `response` is answered or raises, `receive` ends with b"" or raises, and after an error each
        call raises the same one again.
-    3. Abandoning an exchange needs `abort`; it never blocks and is harmless after the end.
+    3. Every exchange needs `release` or `abort` in the end; neither blocks, both are harmless
+       after the end of both directions. Servers count resets and throw out who sends many (nghttp2,
+       hence Node.js: 33 a second): `abort` is for what went wrong.
 """
 
 from __future__ import annotations
@@ -157,8 +160,17 @@ class Exchange(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """Done: `finish`, and drop what still comes. A peer that does not end its response soon is
+        told to stop. Idempotent; nothing but `abort` may follow.
+        """
+        ...
+
     def abort(self) -> None:
-        """Tell the peer to stop (RST_STREAM CANCEL) and forget the exchange. Idempotent."""
+        """Tell the peer to stop (RST_STREAM CANCEL) and forget the exchange. Idempotent.
+
+        After the end of the response it is `release`.
+        """
         ...
 
 

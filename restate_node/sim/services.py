@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from dataclasses import dataclass
@@ -82,8 +83,10 @@ class _Pipe:
         self._services = services
         self._unsent = bytearray()
         self._finished = False
+        self._is_discarded = False
         self._window_bytes = services.options.window_bytes
         self._arrival_last = 0.0
+        self._under_way: deque[_Item] = deque()
         self._waiters: list[asyncio.Future[None]] = []
         self.is_closed = False
         """The sender can no longer put anything in."""
@@ -139,7 +142,9 @@ class _Pipe:
     def _travel(self, item: _Item) -> None:
         services = self._services
         self._arrival_last = max(self._arrival_last, services.now() + services.delay_seconds())
-        services.at(self._arrival_last, lambda: self._arrive(item))
+        # One timer per item; whichever fires takes the oldest, so order does not depend on timers.
+        self._under_way.append(item)
+        services.at(self._arrival_last, self._arrive)
 
     # ------------------------------------------------------------ receiver
 
@@ -147,7 +152,7 @@ class _Pipe:
         """What has arrived; b"" at the end. Raises the error that ended the pipe."""
         while not self.received:
             if self.error is not None:
-                raise self.error
+                raise self.error.with_traceback(None)
             if self.ended:
                 return b""
             await self._changed()
@@ -160,9 +165,19 @@ class _Pipe:
     async def response(self) -> ResponseHead:
         while self.head is None:
             if self.error is not None:
-                raise self.error
+                raise self.error.with_traceback(None)
             await self._changed()
         return self.head
+
+    def discard(self) -> None:
+        """Nobody wants what still comes."""
+        self._is_discarded = True
+        self._drop()
+
+    def _drop(self) -> None:
+        self._window_bytes += len(self.received)
+        self.received.clear()
+        self._pump()
 
     def break_off(self, error: ServiceError) -> None:
         """The receiver is told at once; what is under way is lost. The first error counts."""
@@ -172,7 +187,8 @@ class _Pipe:
             self.error = error
         self._wake()
 
-    def _arrive(self, item: _Item) -> None:
+    def _arrive(self) -> None:
+        item = self._under_way.popleft()
         if self.ended or self.error is not None:
             return
         match item:
@@ -184,6 +200,8 @@ class _Pipe:
                 self.error = item
             case _:
                 self.received += item
+        if self._is_discarded:
+            self._drop()
         self._wake()
 
     def _wake(self) -> None:
@@ -260,6 +278,11 @@ class SimExchange:
 
     async def receive(self) -> bytes:
         return await self._response.receive()
+
+    def release(self) -> None:
+        """A service that never ends stays a task of the world: such a test hangs by itself."""
+        self._request.finish()
+        self._response.discard()
 
     def abort(self) -> None:
         self.lose(FailureCause.ABORTED, "the exchange was aborted")

@@ -343,6 +343,31 @@ class InvokerOptions:
     connect_timeout_ms: Annotated[int, duration("Limit for opening a connection to a service.")] = (
         10 * SECOND_MS
     )
+    http2_keep_alive_interval_ms: Annotated[
+        int, duration("A connection to a service that is silent this long is pinged.")
+    ] = 40 * SECOND_MS
+    http2_keep_alive_timeout_ms: Annotated[
+        int, duration("A ping that stays unanswered this long ends the connection.")
+    ] = 20 * SECOND_MS
+    http2_idle_connection_timeout_ms: Annotated[
+        int, duration("A connection without exchanges is closed after this.")
+    ] = 5 * MINUTE_MS
+    http2_streams_per_connection_limit: Annotated[
+        int, count("Exchanges at a time on one connection; the service may want fewer.", minimum=1)
+    ] = 128
+    http2_initial_stream_window_size_bytes: Annotated[
+        int, size("What a service may send ahead in one exchange.", minimum=64 * KIBIBYTE)
+    ] = 2 * MEBIBYTE
+    http2_initial_connection_window_size_bytes: Annotated[
+        int, size("What a service may send ahead on one connection.", minimum=64 * KIBIBYTE)
+    ] = 5 * MEBIBYTE
+    allow_link_local_addresses: Annotated[
+        bool,
+        flag("Call services at link-local addresses, among them the metadata of clouds, too."),
+    ] = False
+    request_identity_expiration_ms: Annotated[
+        int, duration("How long a signature of a request is good.", minimum=SECOND_MS)
+    ] = MINUTE_MS
     message_size_limit_bytes: Annotated[int, size("Largest message from a service.")] = (
         32 * MEBIBYTE
     )

@@ -40,10 +40,13 @@ AMBIENT_EXCEPTIONS = {
 OWNERS = {
     "aiobotocore": ("runtime/real",),
     "connectrpc": ("runtime/real",),
+    "cryptography": ("runtime/real",),
     "datafusion": ("roles/admin/sql",),
     "grpc": ("ctl",),
     "grpc_tools": (),
+    "httptools": ("runtime/real",),
     "hypercorn": ("runtime/real",),
+    "jh2": ("runtime/real",),
     "prometheus_client": ("runtime/real", "node"),
     "pyarrow": ("roles/admin/sql", "ctl"),
     "rich": ("ctl",),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import cast
+from typing import Final, cast
 
 from restate_node.runtime.real.service_http1 import Http1Connection
 from restate_node.runtime.real.service_http2 import Http2Connection
@@ -22,6 +22,7 @@ from restate_node.runtime.real.service_stream import (
 from restate_node.runtime.service_addresses import is_forbidden
 from restate_node.runtime.services import FailureCause, HttpVersion, ServiceUnreachable
 
+PROBES: Final = 3
 Address = tuple[int, str]
 """Family and numeric address."""
 
@@ -40,6 +41,7 @@ class _Chooser(asyncio.Protocol):
         self.chosen = kind(self._peer, self._options, self._pool)
         transport.set_protocol(self.chosen)
         self.chosen.connection_made(transport)
+        _keep_alive(transport, self._options)
 
     def _speaks_http2(self, transport: asyncio.BaseTransport) -> bool:
         wanted = self._peer.address.http_version
@@ -63,7 +65,7 @@ async def connect(
     try:
         async with asyncio.timeout(options.connect_timeout_ms / 1000):
             addresses = await _resolve(peer)
-            allowed = [a for a in addresses if options.allow_link_local or not is_forbidden(a[1])]
+            allowed = allowed_addresses(addresses, options)
             if not allowed:
                 raise peer.unreachable(
                     FailureCause.FORBIDDEN,
@@ -74,6 +76,13 @@ async def connect(
     except TimeoutError as error:
         detail = f"no answer within {options.connect_timeout_ms} ms"
         raise peer.unreachable(FailureCause.TIMEOUT, detail) from error
+
+
+def allowed_addresses(addresses: list[Address], options: ServiceTransportOptions) -> list[Address]:
+    """Those of a name that may be connected to."""
+    if options.allow_link_local:
+        return addresses
+    return [address for address in addresses if not is_forbidden(address[1])]
 
 
 async def _resolve(peer: Peer) -> list[Address]:
@@ -94,13 +103,21 @@ async def _connect_to_first(
     addresses: list[Address],
     security: ssl.SSLContext | None,
 ) -> ServiceConnection:
-    """The first address that takes a connection; the error of the last if none does."""
+    """The first address that takes a connection; the error of the last if none does.
+
+    Each has its share of the time: a network without a way out for IPv6 answers nothing at all.
+    """
     failure: ServiceUnreachable | None = None
-    for family, address in addresses:
+    share_ms = options.connect_timeout_ms / len(addresses)
+    for address in addresses:
         try:
-            return await _connect_to(peer, options, pool, (family, address), security)
+            async with asyncio.timeout(share_ms / 1000):
+                return await _connect_to(peer, options, pool, address, security)
         except ServiceUnreachable as error:
             failure = error
+        except TimeoutError:
+            detail = f"no answer from {address[1]} port {peer.uri.port} within {share_ms:.0f} ms"
+            failure = peer.unreachable(FailureCause.TIMEOUT, detail)
     assert failure is not None
     raise failure
 
@@ -138,6 +155,22 @@ async def _connect_to(
         connection.close("gave up while connecting")
         raise
     return connection
+
+
+def _keep_alive(transport: asyncio.BaseTransport, options: ServiceTransportOptions) -> None:
+    """The kernel finds out about dead peers, too: HTTP/1.1 has no ping."""
+    connected = cast("socket.socket", transport.get_extra_info("socket"))
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if not hasattr(socket, "TCP_KEEPIDLE"):
+        return
+    idle_seconds = max(1, options.keep_alive_interval_ms // 1000)
+    pause_seconds = max(1, options.keep_alive_timeout_ms // 1000 // PROBES)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, idle_seconds),
+        (socket.TCP_KEEPINTVL, pause_seconds),
+        (socket.TCP_KEEPCNT, PROBES),
+    ):
+        connected.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _reason(error: BaseException) -> str:

@@ -64,6 +64,9 @@ class Http1Stream(ServiceStream):
             self.finished = True
             self._connection.flush_soon()
 
+    def release(self) -> None:
+        self.release_within(self._connection.options.release_timeout_ms)
+
     def abort(self) -> None:
         self._connection.cancel(self)
 

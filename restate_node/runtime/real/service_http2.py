@@ -26,23 +26,26 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.errors import ErrorCodes
-from h2.events import (
+from restate_node.runtime.http2_goaway import Goaway, GoawayFilter
+from restate_node.runtime.real.service_http2_library import (
+    CodeOrNumber,
+    DataEvent,
     DataReceived,
-    Event,
+    ErrorCodes,
+    H2Error,
+    HeadEvent,
     PingAckReceived,
     RemoteSettingsChanged,
+    ResetEvent,
     ResponseReceived,
+    StreamClosedError,
     StreamEnded,
+    StreamEvent,
     StreamReset,
     WindowUpdated,
+    code_name,
+    new_library,
 )
-from h2.exceptions import H2Error, StreamClosedError
-from h2.settings import SettingCodes, Settings
-
-from restate_node.runtime.http2_goaway import Goaway, GoawayFilter
 from restate_node.runtime.real.service_stream import (
     Peer,
     PoolSide,
@@ -91,8 +94,16 @@ class Http2Stream(ServiceStream):
             self.finished = True
             self._connection.wants_to_send(self)
 
+    def release(self) -> None:
+        self.release_within(self._connection.options.release_timeout_ms)
+
     def abort(self) -> None:
-        self._connection.cancel(self)
+        if self.ended:
+            # The service has answered without the rest of the request: no reason for a reset.
+            self.out.clear()
+            self.finish()
+        else:
+            self._connection.cancel(self)
 
     def _must_wait(self) -> bool:
         # The low mark, once above the high one, is judged by the connection when it sends.
@@ -114,16 +125,7 @@ class Http2Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._filter = GoawayFilter()
-        self._library = H2Connection(
-            H2Configuration(
-                client_side=True,
-                header_encoding=None,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-                validate_inbound_headers=False,
-                normalize_inbound_headers=False,
-            )
-        )
+        self._library = new_library(options.stream_window_bytes, options.response_head_bytes_max)
         self._streams: dict[int, Http2Stream] = {}
         self._opened_count = 0
         self._sending: deque[Http2Stream] = deque()
@@ -154,6 +156,11 @@ class Http2Connection(asyncio.Protocol):
             return 0
         return max(0, self.capacity - len(self._streams))
 
+    @property
+    def is_asking(self) -> bool:
+        """A ping is under way."""
+        return bool(self._ping_sent)
+
     async def ready(self) -> None:
         """The peer's settings are here: it speaks HTTP/2, and says how many streams it takes."""
         # Shielded, because a caller that goes away must not take the result from the connection.
@@ -172,6 +179,8 @@ class Http2Connection(asyncio.Protocol):
         ]
         self._library.send_headers(number, fields)
         self._streams[number] = stream
+        # A connection that was idle may have died unheard.
+        self._ping_after_silence()
         self._opened_count += 1
         if self._opened_count >= self.options.exchanges_per_connection_max:
             self._leaving = True
@@ -204,7 +213,11 @@ class Http2Connection(asyncio.Protocol):
         count, stream.uncredited_bytes = stream.uncredited_bytes, 0
         if stream.is_over or not self.is_open(stream):
             return
-        self._library.increment_flow_control_window(count, stream.number)
+        try:
+            self._library.increment_flow_control_window(count, stream.number)
+        except StreamClosedError:
+            # Its end is in the same read, and comes next.
+            return
         self._flush_soon()
 
     # ------------------------------------------------------------ sending
@@ -278,14 +291,6 @@ class Http2Connection(asyncio.Protocol):
         # uvloop's transports have the methods but not the base class.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(self.options.write_bytes_max)
-        self._library.local_settings = Settings(
-            client=True,
-            initial_values={
-                SettingCodes.ENABLE_PUSH: 0,
-                SettingCodes.INITIAL_WINDOW_SIZE: self.options.stream_window_bytes,
-                SettingCodes.MAX_HEADER_LIST_SIZE: self.options.response_head_bytes_max,
-            },
-        )
         self._library.initiate_connection()
         more = self.options.connection_window_bytes - 65_535
         if more > 0:
@@ -297,8 +302,8 @@ class Http2Connection(asyncio.Protocol):
         if self._transport is None:
             return
         self._last_heard = self._loop.time()
-        visible, leaving = self._filter.feed(data)
         try:
+            visible, leaving = self._filter.feed(data)
             for event in self._library.receive_data(visible):
                 handle = HANDLERS.get(type(event))
                 if handle is not None:
@@ -315,12 +320,12 @@ class Http2Connection(asyncio.Protocol):
         detail = "the service closed the connection" if exc is None else f"connection lost: {exc}"
         self._lost(self.peer.broken(cause, self._farewell or detail))
 
-    def _head(self, event: ResponseReceived) -> None:
-        stream = self._streams.get(event.stream_id or 0)
+    def _head(self, event: HeadEvent) -> None:
+        stream = self._streams.get(event.stream_id)
         if stream is None:
             return
         status, fields = 0, list[tuple[str, str]]()
-        for name, value in cast("list[tuple[bytes, bytes]]", event.headers):
+        for name, value in event.headers:
             if name == b":status" and value.isdigit():
                 status = int(value)
             elif not name.startswith(b":"):
@@ -332,47 +337,47 @@ class Http2Connection(asyncio.Protocol):
             return
         stream.head_received(ResponseHead(status, tuple(fields), HttpVersion.HTTP_2))
 
-    def _data(self, event: DataReceived) -> None:
-        count = event.flow_controlled_length or 0
+    def _data(self, event: DataEvent) -> None:
+        count = event.flow_controlled_length
         self._uncredited_bytes += count
         if self._uncredited_bytes >= self.options.connection_window_bytes // 2:
             self._library.increment_flow_control_window(self._uncredited_bytes)
             self._uncredited_bytes = 0
-        stream = self._streams.get(event.stream_id or 0)
+        stream = self._streams.get(event.stream_id)
         if stream is not None:
-            stream.bytes_received(event.data or b"", count)
+            stream.bytes_received(event.data, count)
 
-    def _end(self, event: StreamEnded) -> None:
-        stream = self._streams.get(event.stream_id or 0)
+    def _end(self, event: StreamEvent) -> None:
+        stream = self._streams.get(event.stream_id)
         if stream is None:
             return
         stream.end_received()
         if stream.finished and not stream.out and not stream.is_queued:
             self._forget(stream)
 
-    def _was_reset(self, event: StreamReset) -> None:
-        stream = self._streams.get(event.stream_id or 0)
+    def _was_reset(self, event: ResetEvent) -> None:
+        stream = self._streams.get(event.stream_id)
         if stream is None:
             return
         if event.remote_reset:
-            stream.failed(self._reset_error(event.error_code or 0))
+            stream.failed(self._reset_error(event.error_code))
         else:
-            detail = f"violated HTTP/2 ({_code_name(event.error_code or 0)})"
+            detail = f"violated HTTP/2 ({code_name(event.error_code)})"
             stream.failed(self.peer.broken(FailureCause.PROTOCOL, detail))
         self._forget(stream)
 
-    def _reset_error(self, code: ErrorCodes | int) -> ServiceError:
+    def _reset_error(self, code: CodeOrNumber) -> ServiceError:
         if code == ErrorCodes.REFUSED_STREAM:
             detail = "the service refused the stream (REFUSED_STREAM)"
             return self.peer.unreachable(FailureCause.RESET, detail)
         if code == ErrorCodes.HTTP_1_1_REQUIRED:
             return self.peer.unreachable(FailureCause.PROTOCOL, USE_HTTP_1_1)
         return self.peer.broken(
-            FailureCause.RESET, f"the service reset the stream ({_code_name(code)})"
+            FailureCause.RESET, f"the service reset the stream ({code_name(code)})"
         )
 
-    def _window(self, event: WindowUpdated) -> None:
-        number = event.stream_id or 0
+    def _window(self, event: StreamEvent) -> None:
+        number = event.stream_id
         if number == 0:
             self._unblock()
             return
@@ -381,18 +386,18 @@ class Http2Connection(asyncio.Protocol):
             del self._blocked[stream]
             self.wants_to_send(stream)
 
-    def _settings(self, event: RemoteSettingsChanged) -> None:
+    def _settings(self, event: object) -> None:
         if not self._ready.done():
             self._ready.set_result(None)
         self._unblock()
         self._pool.room_changed()
 
-    def _pong(self, event: PingAckReceived) -> None:
+    def _pong(self, event: object) -> None:
         self._ping_sent = 0.0
 
     def _goaway_received(self, goaway: Goaway) -> None:
         self._leaving = True
-        name = _code_name(goaway.error_code)
+        name = code_name(goaway.error_code)
         detail = " ".join(f"the service is leaving (GOAWAY {name}) {goaway.text}".split())
         self._farewell = detail
         refused = [s for n, s in self._streams.items() if n > goaway.last_stream_id]
@@ -409,7 +414,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _violated(self, data: bytes, error: Exception) -> None:
         """What the peer said makes no sense; the library has a GOAWAY ready for it."""
-        detail = f"violated HTTP/2: {type(error).__name__} {error}".rstrip()
+        detail = f"the service violated HTTP/2: {error or type(error).__name__}"
         if not self._ready.done():
             detail = f"{USE_HTTP_1_1} (it answered {data[:16]!r})"
         # The library is closed for streams; only its farewell may leave.
@@ -451,13 +456,17 @@ class Http2Connection(asyncio.Protocol):
         if self._tick is not None:
             self._tick.cancel()
         if not self._ready.done():
-            self._ready.set_exception(self.peer.unreachable(error.cause, error.detail))
+            detail = error.detail
+            if USE_HTTP_1_1 not in detail:
+                detail += " before it spoke HTTP/2: if it cannot, register it with use_http_11"
+            self._ready.set_exception(self.peer.unreachable(error.cause, detail))
             self._ready.exception()
         streams, self._streams = self._streams, {}
         self._sending.clear()
         self._blocked.clear()
         for stream in streams.values():
-            stream.failed(error)
+            # One error each: raised in many tasks, one would gather all their tracebacks.
+            stream.failed(self.peer.broken(error.cause, error.detail))
             stream.out.clear()
             stream.wake()
         self._pool.connection_closed(self)
@@ -473,7 +482,6 @@ class Http2Connection(asyncio.Protocol):
     def _judge(self) -> None:
         """Is the peer still there, and is the connection still needed?"""
         now, options = self._loop.time(), self.options
-        silent_ms = (now - self._last_heard) * 1000
         if not self._streams and (now - self._idle_since) * 1000 >= options.idle_timeout_ms:
             self._lost(self.peer.broken(FailureCause.CLOSED, "connection was idle"))
             return
@@ -481,14 +489,21 @@ class Http2Connection(asyncio.Protocol):
             detail = f"no answer to a ping for {options.keep_alive_timeout_ms} ms"
             self._lost(self.peer.broken(FailureCause.TIMEOUT, detail))
             return
-        if self._streams and not self._ping_sent and silent_ms >= options.keep_alive_interval_ms:
+        if self._streams:
+            self._ping_after_silence()
+        self._tick_later()
+
+    def _ping_after_silence(self) -> None:
+        """Ask whether the peer is there, unless it was heard lately or is being asked."""
+        now = self._loop.time()
+        silent_ms = (now - self._last_heard) * 1000
+        if not self._ping_sent and silent_ms >= self.options.keep_alive_interval_ms:
             self._ping_sent = now
             self._library.ping(PING)
             self._flush_soon()
-        self._tick_later()
 
 
-HANDLERS: Final[dict[type[Event], Callable[[Http2Connection, Any], None]]] = {
+HANDLERS: Final[dict[type[object], Callable[[Http2Connection, Any], None]]] = {
     ResponseReceived: Http2Connection._head,  # pyright: ignore[reportPrivateUsage]
     DataReceived: Http2Connection._data,  # pyright: ignore[reportPrivateUsage]
     StreamEnded: Http2Connection._end,  # pyright: ignore[reportPrivateUsage]
@@ -497,10 +512,3 @@ HANDLERS: Final[dict[type[Event], Callable[[Http2Connection, Any], None]]] = {
     RemoteSettingsChanged: Http2Connection._settings,  # pyright: ignore[reportPrivateUsage]
     PingAckReceived: Http2Connection._pong,  # pyright: ignore[reportPrivateUsage]
 }
-
-
-def _code_name(code: ErrorCodes | int) -> str:
-    try:
-        return ErrorCodes(code).name
-    except ValueError:
-        return str(code)

@@ -29,7 +29,12 @@ from restate_node.runtime.real.service_stream import (
     ServiceStream,
     ServiceTransportOptions,
 )
-from restate_node.runtime.services import FailureCause, RequestHead, ServiceUnreachable
+from restate_node.runtime.services import (
+    FailureCause,
+    HttpVersion,
+    RequestHead,
+    ServiceUnreachable,
+)
 
 
 class ServicePool:
@@ -38,14 +43,15 @@ class ServicePool:
     def __init__(
         self, peer: Peer, options: ServiceTransportOptions, security: ssl.SSLContext | None
     ) -> None:
-        self._peer = peer
+        self.peer = peer
         self._options = options
         self._security = security
         self._connections: list[ServiceConnection] = []
         self._opening_count = 0
         self._line: deque[asyncio.Future[None]] = deque()
-        self._capacity = 1
-        """Of the connection opened last: how many of those in line the next one will serve."""
+        http1 = peer.address.http_version is HttpVersion.HTTP_1_1
+        self._capacity = 1 if http1 else options.streams_max
+        """How many of those in line the next connection will serve, judging by the last one."""
         self._closed = False
 
     @property
@@ -54,14 +60,15 @@ class ServicePool:
         return not (self._connections or self._opening_count or self._line)
 
     @property
-    def connection_count(self) -> int:
-        return len(self._connections)
+    def connections(self) -> tuple[ServiceConnection, ...]:
+        """Those that are open."""
+        return tuple(self._connections)
 
     async def stream(self, head: RequestHead) -> ServiceStream:
         """Open an exchange where there is room; raises ServiceUnreachable. Cancellation-safe."""
         while True:
             if self._closed:
-                raise self._peer.unreachable(FailureCause.CLOSED, "this node is stopping")
+                raise self.peer.unreachable(FailureCause.CLOSED, "this node is stopping")
             for connection in self._connections:
                 if connection.room > 0:
                     # The next in line may find room here too: one wake-up each is enough.
@@ -96,13 +103,15 @@ class ServicePool:
 
     def _another_is_needed(self) -> bool:
         count = len(self._connections) + self._opening_count
+        # Who opens a connection will take a place on it too.
+        looking = len(self._line) + self._opening_count
         enough = self._opening_count * self._capacity
-        return count < self._options.connections_max and len(self._line) >= enough
+        return count < self._options.connections_max and looking >= enough
 
     async def _open_connection(self) -> None:
         self._opening_count += 1
         try:
-            connection = await connect(self._peer, self._options, self, self._security)
+            connection = await connect(self.peer, self._options, self, self._security)
         except ServiceUnreachable as error:
             self._opening_count -= 1
             self._fail_line(error)
@@ -117,6 +126,8 @@ class ServicePool:
             return
         self._capacity = max(1, connection.capacity)
         self._connections.append(connection)
+        # If it holds fewer than was thought, those in line need more of them.
+        self._wake_next()
 
     def _fail_line(self, error: ServiceUnreachable) -> None:
         """Those who waited learn why, unless another connection is under way for them."""
@@ -125,12 +136,12 @@ class ServicePool:
         line, self._line = self._line, deque()
         for place in line:
             if not place.done():
-                place.set_exception(self._peer.unreachable(error.cause, error.detail))
+                place.set_exception(self.peer.unreachable(error.cause, error.detail))
 
     async def _wait_in_line(self) -> None:
         if len(self._line) >= self._options.waiting_exchanges_max:
             detail = f"{len(self._line)} exchanges wait for a connection; retry later"
-            raise self._peer.unreachable(FailureCause.OVERLOADED, detail)
+            raise self.peer.unreachable(FailureCause.OVERLOADED, detail)
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.append(place)
         try:

@@ -58,6 +58,8 @@ class ServiceTransportOptions:
     """...until the backlog is below this."""
     write_bytes_max: int = MEBIBYTE // 4
     """Handed to the socket in one turn of the loop."""
+    release_timeout_ms: int = 5_000
+    """A released exchange whose response has not ended by then is reset."""
     response_head_bytes_max: int = 64 * 1024
     replay_bytes_max: int = 256 * 1024
     """Request bytes kept for a repetition, until the service answers."""
@@ -92,7 +94,16 @@ class Peer:
 class ServiceStream:
     """What was received of one exchange. The sending half is of the subclasses."""
 
-    __slots__ = ("_chunks", "_chunks_bytes", "_ended", "_error", "_head", "_waiters", "peer")
+    __slots__ = (
+        "_chunks",
+        "_chunks_bytes",
+        "_ended",
+        "_error",
+        "_head",
+        "_release",
+        "_waiters",
+        "peer",
+    )
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
@@ -103,20 +114,22 @@ class ServiceStream:
         self._ended = False
         self._error: ServiceError | None = None
         self._waiters: list[asyncio.Future[None]] = []
+        self._release: asyncio.TimerHandle | None = None
+        """Set once nobody wants the rest of the response."""
 
     # ------------------------------------------------------------ for callers
 
     async def response(self) -> ResponseHead:
         while self._head is None:
             if self._error is not None:
-                raise self._error
+                raise self._error.with_traceback(None)
             await self._changed()
         return self._head
 
     async def receive(self) -> bytes:
         while not self._chunks:
             if self._error is not None:
-                raise self._error
+                raise self._error.with_traceback(None)
             if self._ended:
                 return b""
             await self._changed()
@@ -128,6 +141,23 @@ class ServiceStream:
     async def drained(self) -> None:
         while self._must_wait():
             await self._changed()
+
+    def release_within(self, timeout_ms: int) -> None:
+        """`release` of the port; the subclass knows the limit."""
+        if self.is_over:
+            self.abort()
+            return
+        if self._release is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._release = loop.call_later(timeout_ms / 1000, self.abort)
+        self.finish()
+        self._drop()
+
+    @property
+    def ended(self) -> bool:
+        """The response came whole."""
+        return self._ended
 
     @property
     def is_over(self) -> bool:
@@ -153,6 +183,9 @@ class ServiceStream:
     def finish(self) -> None:
         raise AssertionError("of the subclass")
 
+    def release(self) -> None:
+        raise AssertionError("of the subclass")
+
     def abort(self) -> None:
         raise AssertionError("of the subclass")
 
@@ -173,17 +206,29 @@ class ServiceStream:
         if data:
             self._chunks.append(data)
         self._chunks_bytes += flow_bytes
+        if self._release is not None:
+            self._drop()
         self.wake()
 
     def end_received(self) -> None:
         self._ended = True
-        self.wake()
+        self._over()
 
     def failed(self, error: ServiceError) -> None:
         """The exchange is over; the first reason counts, and an end that was seen stays one."""
         if not self.is_over:
             self._error = error
-            self.wake()
+            self._over()
+
+    def _over(self) -> None:
+        if self._release is not None:
+            self._release.cancel()
+        self.wake()
+
+    def _drop(self) -> None:
+        self._chunks.clear()
+        dropped_bytes, self._chunks_bytes = self._chunks_bytes, 0
+        self._taken(dropped_bytes)
 
     def wake(self) -> None:
         if not self._waiters:

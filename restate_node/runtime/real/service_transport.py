@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from restate_node.runtime.ports import Clock
+from restate_node.runtime.real.service_identity import Ed25519Signer
 from restate_node.runtime.real.service_pool import ServicePool
 from restate_node.runtime.real.service_stream import (
     Peer,
+    ServiceConnection,
     ServiceStream,
     ServiceTransportOptions,
 )
@@ -36,6 +38,7 @@ from restate_node.runtime.services import (
     ResponseHead,
     ServiceUnreachable,
 )
+from restate_node.types.options import NodeOptions
 
 ALPN: Final = {
     HttpVersion.HTTP_1_1: ["http/1.1"],
@@ -44,7 +47,36 @@ ALPN: Final = {
 }
 POOLS_SWEPT: Final = 64
 """Above this many addresses, pools without connections are forgotten before one is added."""
+WINDOW_BYTES_MAX: Final = 2**31 - 1
+"""Of the standard."""
 REPEATABLE: Final = frozenset({FailureCause.GOAWAY, FailureCause.RESET})
+
+
+def transport_options(options: NodeOptions) -> ServiceTransportOptions:
+    """What an operator may change about it."""
+    invoker = options.worker.invoker
+    return ServiceTransportOptions(
+        connect_timeout_ms=invoker.connect_timeout_ms,
+        keep_alive_interval_ms=invoker.http2_keep_alive_interval_ms,
+        keep_alive_timeout_ms=invoker.http2_keep_alive_timeout_ms,
+        idle_timeout_ms=invoker.http2_idle_connection_timeout_ms,
+        streams_max=invoker.http2_streams_per_connection_limit,
+        stream_window_bytes=min(invoker.http2_initial_stream_window_size_bytes, WINDOW_BYTES_MAX),
+        connection_window_bytes=min(
+            invoker.http2_initial_connection_window_size_bytes, WINDOW_BYTES_MAX
+        ),
+        allow_link_local=invoker.allow_link_local_addresses,
+        additional_headers=(("x-restate-cluster-name", options.cluster_name),),
+    )
+
+
+def request_signer(options: NodeOptions, clock: Clock) -> RequestSigner:
+    """Reads the key that is configured; raises IdentityKeyError."""
+    path = options.request_identity_private_key_pem_file
+    if path is None:
+        return Unsigned()
+    seconds = options.worker.invoker.request_identity_expiration_ms // 1000
+    return Ed25519Signer.from_pem_file(path, clock, seconds)
 
 
 class RealServiceTransport:
@@ -62,29 +94,24 @@ class RealServiceTransport:
         self._make_security = security
         self._security: dict[HttpVersion, ssl.SSLContext] = {}
         self._pools: dict[EndpointAddress, ServicePool] = {}
+        self._closed = False
 
     async def open(self, address: EndpointAddress, head: RequestHead) -> Exchange:
         """See the port."""
-        try:
-            uri = parse_service_uri(address.uri)
-        except ValueError as error:
-            raise ServiceUnreachable(address, FailureCause.BAD_ADDRESS, str(error)) from error
         assert head.path.startswith("/")
-        pool = self._pool(Peer(address, uri))
-        full = replace(
-            head,
-            path=uri.prefix + head.path,
-            headers=(
-                *head.headers,
-                *self._signer.headers(head.path),
-                *self._options.additional_headers,
-            ),
+        pool = self._pools.get(address) or self._add_pool(address)
+        headers = (
+            *head.headers,
+            *self._signer.headers(head.path),
+            *self._options.additional_headers,
         )
+        full = RequestHead(head.method, pool.peer.uri.prefix + head.path, headers)
         stream = await pool.stream(full)
         return _RepeatedOnce(pool, full, stream, self._options.replay_bytes_max)
 
     async def close(self) -> None:
         """See the port."""
+        self._closed = True
         for pool in self._pools.values():
             pool.close("this node is stopping")
         # Transports tell their protocols in the next turn.
@@ -93,16 +120,26 @@ class RealServiceTransport:
     @property
     def connection_count(self) -> int:
         """Over all addresses."""
-        return sum(pool.connection_count for pool in self._pools.values())
+        return sum(len(pool.connections) for pool in self._pools.values())
 
-    def _pool(self, peer: Peer) -> ServicePool:
-        pool = self._pools.get(peer.address)
-        if pool is None:
-            if len(self._pools) >= POOLS_SWEPT:
-                used = {a: p for a, p in self._pools.items() if not p.is_unused}
-                self._pools = used
-            security = self._context(peer.address.http_version) if peer.uri.secure else None
-            pool = self._pools[peer.address] = ServicePool(peer, self._options, security)
+    def connections(self, address: EndpointAddress) -> Sequence[ServiceConnection]:
+        """Those that are open to an address."""
+        pool = self._pools.get(address)
+        return () if pool is None else pool.connections
+
+    def _add_pool(self, address: EndpointAddress) -> ServicePool:
+        """Raises ServiceUnreachable for an address that is none."""
+        if self._closed:
+            raise ServiceUnreachable(address, FailureCause.CLOSED, "this node is stopping")
+        try:
+            peer = Peer(address, parse_service_uri(address.uri))
+        except ValueError as error:
+            raise ServiceUnreachable(address, FailureCause.BAD_ADDRESS, str(error)) from error
+        if len(self._pools) >= POOLS_SWEPT:
+            used = {where: pool for where, pool in self._pools.items() if not pool.is_unused}
+            self._pools = used
+        security = self._context(address.http_version) if peer.uri.secure else None
+        pool = self._pools[address] = ServicePool(peer, self._options, security)
         return pool
 
     def _context(self, version: HttpVersion) -> ssl.SSLContext:
@@ -145,6 +182,10 @@ class _RepeatedOnce:
     def finish(self) -> None:
         self._finished = True
         self._stream.finish()
+
+    def release(self) -> None:
+        self._kept = None
+        self._stream.release()
 
     def abort(self) -> None:
         self._kept = None
