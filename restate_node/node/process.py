@@ -44,9 +44,12 @@ from restate_node.runtime.real.http_server import HttpServer
 from restate_node.runtime.real.ingress_server import IngressServer
 from restate_node.runtime.real.loop import LoopStall, LoopWatchdog
 from restate_node.runtime.real.objects import open_objects
-from restate_node.runtime.real.service_identity import Ed25519Signer, IdentityKeyError
-from restate_node.runtime.real.service_stream import ServiceTransportOptions
-from restate_node.runtime.real.service_transport import RealServiceTransport
+from restate_node.runtime.real.service_identity import IdentityKeyError
+from restate_node.runtime.real.service_transport import (
+    RealServiceTransport,
+    request_signer,
+    transport_options,
+)
 from restate_node.runtime.real.unix_http_server import SOCKET_PATH_BYTES_MAX
 from restate_node.runtime.services import ServiceTransport
 from restate_node.runtime.tasks import ShutdownCause, TaskKind
@@ -129,13 +132,11 @@ def _services(options: NodeOptions) -> ServiceTransport | None:
     """Workers call services, admins discover them."""
     if not {Role.WORKER, Role.ADMIN} & set(options.roles):
         return None
-    key_file = options.request_identity_private_key_pem_file
     try:
-        signer = None if key_file is None else Ed25519Signer.from_pem_file(key_file, RealClock())
+        signer = request_signer(options, RealClock())
     except IdentityKeyError as error:
         raise StartError(str(error)) from None
-    limits = ServiceTransportOptions(connect_timeout_ms=options.worker.invoker.connect_timeout_ms)
-    return RealServiceTransport(limits, signer)
+    return RealServiceTransport(transport_options(options), signer)
 
 
 async def _serve_edges(

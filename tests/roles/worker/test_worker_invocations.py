@@ -163,8 +163,8 @@ def test_a_call_is_answered_with_its_outcome(seed: int) -> None:
 
 
 def test_the_next_leader_goes_on_from_the_journal(seed: int) -> None:
-    """Goal: a leader dies in mid-handler; the next one replays, a finished step is not repeated, and
-    who asks the next leader gets the outcome. Method: one step, then a wait for the test's word.
+    """Goal: a leader dies in mid-handler; the next one replays, a finished step is not repeated,
+    and who asks the next leader gets the outcome. Method: one step, then a wait for the test.
     """
 
     async def main(world: World) -> None:
@@ -193,7 +193,8 @@ def test_the_next_leader_goes_on_from_the_journal(seed: int) -> None:
         asked = asyncio.ensure_future(submit(second, call))
         go_on.set()
         assert (await asked).outcome == Success(b"onetwo")
-        assert steps == ["one", "two"]
+        # The attempt of the dead leader goes on by itself, and is not heard.
+        assert steps.count("one") == 1
 
     run(main, seed)
 
@@ -293,8 +294,8 @@ def test_a_service_that_is_away_is_waited_for(seed: int) -> None:
 
 @pytest.mark.parametrize("control", [Control.KILL, Control.CANCEL])
 def test_operators_end_a_handler(seed: int, control: Control) -> None:
-    """Goal: killed or cancelled, it ends and its key is free. Method: a handler that sleeps for ever
-    holds a key that another call wants.
+    """Goal: killed or cancelled, it ends and its key is free. Method: a handler that sleeps for
+    ever holds a key that another call wants.
     """
 
     async def main(world: World) -> None:

@@ -100,6 +100,8 @@ class Attempt:
         self._last_activity = self._loop.time()
         self._asked_to_suspend = False
         self._is_aborted = False
+        self._is_over = False
+        """The exchange ended in order."""
         self._watch: asyncio.TimerHandle | None = None
         self._pins = place.pins
         self.has_reported = False
@@ -125,7 +127,7 @@ class Attempt:
             self._session = None
             if self._watch is not None:
                 self._watch.cancel()
-            if self._exchange is not None:
+            if self._exchange is not None and not self._is_over:
                 self._exchange.abort()
 
     def stored(self, effect: Stored) -> None:
@@ -165,6 +167,8 @@ class Attempt:
                 await self._reporter.room()
                 result = self._take(events)
                 if result is not None:
+                    self._is_over = True
+                    exchange.release()
                     return result
             assert data, "a stream that ends is an event"
 
