@@ -19,8 +19,11 @@ from restate_node.node.node import Node
 from restate_node.node.node_ctl import Addresses, AddressKind, NamedAddress, NodeCtl
 from restate_node.node.statuses import statuses_of
 from restate_node.roles.admin.cluster_ctrl import ClusterCtrl
+from restate_node.roles.admin.invocation_control import InvocationControl
 from restate_node.roles.admin.operator_service import Operator, OperatorSources
-from restate_node.roles.admin.rest import admin_application
+from restate_node.roles.admin.registry import SchemaRegistry
+from restate_node.roles.admin.rest.application import AdminApplication, AdminSources
+from restate_node.roles.admin.rest.cluster import About
 from restate_node.roles.admin.state_patch import StatePatcher
 from restate_node.roles.http_ingress.application import Ingress, IngressLimits
 from restate_node.roles.http_ingress.submission import InvocationClient
@@ -100,8 +103,21 @@ def grpc_methods(node: Node, handlers: NodeCtl) -> list[AnyMethod]:
 
 def admin_api(node: Node) -> AsgiApplication:
     """The admin API of a node that is ready."""
-    patcher = StatePatcher(node.cache, _started(node.membership), node.fabric)
-    return admin_application(patcher, __version__, None)
+    assert node.ports.services is not None, "an admin node can call services"
+    ingress = node.options.ingress.advertised_address
+    registry = SchemaRegistry(
+        node.cache, node.client, node.ports.services, node.ports.clock, node.ports.stream()
+    )
+    return AdminApplication(
+        AdminSources(
+            about=About(__version__, str(ingress) if ingress else None),
+            defaults=HandlerDefaults.of(node.options),
+            nodes=node.cache.nodes,
+            registry=registry,
+            patcher=StatePatcher(node.cache, _started(node.membership), node.fabric),
+            controls=InvocationControl(_started(node.calls), node.ports.stream()),
+        )
+    )
 
 
 def ingress_api(node: Node) -> AsgiApplication:

@@ -75,9 +75,3 @@ def expiry_header(expires_at_ms: int) -> tuple[bytes, bytes]:
     """`2026-11-24T06:39:15.512+00:00`: until when the outcome is kept."""
     moment = datetime.fromtimestamp(expires_at_ms / 1000, UTC)
     return b"idempotency-expires", moment.isoformat(timespec="milliseconds").encode()
-
-
-def moment_text(unix_ms: int) -> str:
-    """`2026-11-23T06:39:17.466000000Z`, with nanoseconds."""
-    moment = datetime.fromtimestamp(unix_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03}000000Z"

@@ -31,7 +31,6 @@ from restate_node.roles.http_ingress.answers import (
     failure_answer,
     id_header,
     json_answer,
-    moment_text,
     refusal,
 )
 from restate_node.roles.http_ingress.content import check_input, content_type_of
@@ -72,6 +71,7 @@ from restate_node.types.invocations import (
 from restate_node.types.journal import SignalIndex
 from restate_node.types.schema import HandlerDefaults, OutputRules, ResolvedHandler, Schema
 from restate_node.types.targets import ServiceType, Target, TargetKind
+from restate_node.types.timestamps import moment_text
 from restate_node.wire.awakeable_ids import parse_awakeable_id
 from restate_node.wire.journal_codec import signal
 

@@ -1,0 +1,108 @@
+"""Asking a deployment what it is: `GET /discover`.
+
+    address, headers ─▶ ServiceTransport ─▶ SDK ─▶ endpoint manifest ─▶ Deployment
+
+The address comes from whoever registers; what may be reached at all is the transport's to decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from restate_node.runtime.services import (
+    EndpointAddress,
+    FailureCause,
+    Fetched,
+    RequestHead,
+    ServiceError,
+    ServiceTransport,
+    fetch,
+)
+from restate_node.runtime.services import HttpVersion as TransportVersion
+from restate_node.types.schema import Deployment, HttpVersion, ProtocolMode
+from restate_node.wire.endpoint_manifest import ACCEPT, BadManifest, parse_manifest
+
+MANIFEST_BYTES_MAX: Final = 16 * 1024 * 1024
+DISCOVERY_TIMEOUT_S: Final = 20.0
+SHOWN_BYTES_MAX: Final = 512
+"""Of an answer that is no manifest, in the error."""
+
+
+class DiscoveryFailed(Exception):
+    """The deployment cannot be registered like this. `code` is one of Restate's."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"[{code}] {message}")
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentAddress:
+    """Where a deployment is, and how to ask it."""
+
+    uri: str
+    use_http_11: bool
+    additional_headers: Mapping[str, str]
+
+    @property
+    def version(self) -> TransportVersion:
+        """Over TLS, HTTP/1.1 is a wish that ALPN may exceed."""
+        if not self.use_http_11:
+            return TransportVersion.HTTP_2
+        secure = self.uri.startswith("https:")
+        return TransportVersion.NEGOTIATED if secure else TransportVersion.HTTP_1_1
+
+
+async def discover(
+    transport: ServiceTransport, address: DeploymentAddress, cluster_name: str
+) -> Deployment:
+    """What is there, without id and time. Raises DiscoveryFailed."""
+    headers = {
+        "accept": ACCEPT,
+        "x-restate-cluster-name": cluster_name,
+        **{name.lower(): value for name, value in address.additional_headers.items()},
+    }
+    head = RequestHead("GET", "/discover", tuple(headers.items()))
+    answer = await _ask(transport, EndpointAddress(address.uri, address.version), head)
+    if answer.head.status != 200:
+        shown = answer.body[:SHOWN_BYTES_MAX].decode(errors="replace")
+        text = f"'{address.uri}' answered with status code {answer.head.status}: {shown}"
+        raise DiscoveryFailed("META0003", text)
+    try:
+        manifest = parse_manifest(answer.head.header("content-type"), answer.body)
+    except BadManifest as error:
+        raise DiscoveryFailed(
+            "META0013", f"received a bad response from the SDK: {error}"
+        ) from None
+    http_2 = answer.head.http_version is TransportVersion.HTTP_2
+    return Deployment(
+        id="",
+        uri=address.uri,
+        # HTTP/1.1 carries one direction after the other, whatever the SDK could do otherwise.
+        mode=manifest.mode if http_2 else ProtocolMode.REQUEST_RESPONSE,
+        http_version=HttpVersion.HTTP_2 if http_2 else HttpVersion.HTTP_11,
+        additional_headers=dict(address.additional_headers),
+        protocol_version_min=manifest.protocol_version_min,
+        protocol_version_max=manifest.protocol_version_max,
+        sdk_version=answer.head.header("x-restate-server"),
+        services={service.name: service for service in manifest.services},
+    )
+
+
+async def _ask(transport: ServiceTransport, address: EndpointAddress, head: RequestHead) -> Fetched:
+    try:
+        async with asyncio.timeout(DISCOVERY_TIMEOUT_S):
+            return await fetch(transport, address, head, body_bytes_max=MANIFEST_BYTES_MAX)
+    except ServiceError as error:
+        code = "META0003"
+        hint = ""
+        if error.cause is FailureCause.PROTOCOL and address.http_version is TransportVersion.HTTP_2:
+            code = "META0014"
+            hint = "; server possibly supports only HTTP1.1, consider discovery with --use-http1.1"
+        raise DiscoveryFailed(code, f"error when calling {error}{hint}") from None
+    except TimeoutError:
+        text = f"'{address.uri}' did not answer within {DISCOVERY_TIMEOUT_S:.0f} s"
+        raise DiscoveryFailed("META0003", text) from None
