@@ -36,6 +36,9 @@ from restate_node.roles.admin.cluster_ctrl import ClusterCtrl
 from restate_node.roles.admin.cluster_state import ClusterStateCollector
 from restate_node.roles.admin.controller import Controller
 from restate_node.roles.admin.snapshot_requests import SnapshotRequests
+from restate_node.roles.admin.sql.cluster_catalog import ClusterSources
+from restate_node.roles.admin.sql.engines import cluster_engine
+from restate_node.roles.admin.sql.query_service import QueryService
 from restate_node.roles.log_server.log_store import LogStore
 from restate_node.roles.log_server.service import LogServer
 from restate_node.roles.log_server.start import prepare
@@ -111,6 +114,7 @@ class Node:
         self.collector: ClusterStateCollector | None = None
         self.controller: Controller | None = None
         self.cluster_ctrl: ClusterCtrl | None = None
+        self.query_service: QueryService | None = None
 
     def has_role(self, role: Role) -> bool:
         return role in self.options.roles
@@ -310,6 +314,8 @@ class Node:
             self.ports.clock,
             SnapshotRequests(self.collector, self.fabric),
         )
+        sources = ClusterSources(self.cache, self.membership, self.collector, self.client)
+        self.query_service = QueryService(cluster_engine(sources))
         self.collector.start(self.tasks)
         self.controller.start(self.tasks)
 

@@ -24,14 +24,12 @@ from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from restate_node.roles.admin.sql.errors import QueryError, QueryFailed, TooManyQueries
+from restate_node.roles.admin.sql.forms import Format
 from restate_node.roles.admin.sql.sources import Restriction, RowSource, RowsUnavailable
 from restate_node.types.introspection import Table
-
-if TYPE_CHECKING:
-    from restate_node.roles.admin.sql.formats import Format
 
 CHUNKS_MAX: Final = 4
 """Between the thread and the client: it waits when the client is slow."""
