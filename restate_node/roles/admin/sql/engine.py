@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeVar
@@ -111,13 +112,16 @@ class _Run:
         self._given_up = False
         self._waiting: Future[Any] | None = None
         self._rows = 0
+        self._failure: QueryError | None = None
+        """Why rows could not be read: DataFusion buries it in texts of its own."""
 
     # ------------------------------------------------------------ the loop
 
-    def start(self, on_end: Any) -> None:
+    def start(self, on_end: Callable[[], None]) -> None:
         def work() -> None:
             self._work()
-            self._loop.call_soon_threadsafe(on_end)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits for a place
+                self._loop.call_soon_threadsafe(on_end)
 
         threading.Thread(target=work, name="query", daemon=True).start()
 
@@ -176,6 +180,9 @@ class _Run:
 
     def _wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Have the loop run it. Raises CancelledError when the query was given up."""
+        if self._loop.is_closed():
+            coroutine.close()
+            raise CancelledError
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         self._waiting = future
         if self._given_up:  # seen here, or give_up sees the future
@@ -190,6 +197,3 @@ class _Run:
             self._wait(self._chunks.put(failure))
         except CancelledError:
             return  # given up
-
-    _failure: QueryError | None = None
-    """Why rows could not be read: DataFusion buries it in texts of its own."""
