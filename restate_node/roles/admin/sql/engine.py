@@ -110,7 +110,8 @@ class _Run:
         self._deadline = self._loop.time() + limits.deadline_s
         self._chunks: asyncio.Queue[bytes | QueryError | _End] = asyncio.Queue(CHUNKS_MAX)
         self._given_up = False
-        self._waiting: Future[Any] | None = None
+        self._waiting: set[Future[Any]] = set()
+        """More than one when DataFusion scans several tables at a time."""
         self._rows = 0
         self._failure: QueryError | None = None
         """Why rows could not be read: DataFusion buries it in texts of its own."""
@@ -141,8 +142,8 @@ class _Run:
     def give_up(self) -> None:
         """Nobody wants the answer. Idempotent; nothing to do once it is complete."""
         self._given_up = True
-        if self._waiting is not None:
-            self._waiting.cancel()
+        for future in list(self._waiting):
+            future.cancel()
 
     # ------------------------------------------------------------ the thread
 
@@ -184,10 +185,13 @@ class _Run:
             coroutine.close()
             raise CancelledError
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        self._waiting = future
+        self._waiting.add(future)
         if self._given_up:  # seen here, or give_up sees the future
             future.cancel()
-        return future.result()
+        try:
+            return future.result()
+        finally:
+            self._waiting.discard(future)
 
     def _report(self, error: Exception) -> None:
         failure = self._failure or error

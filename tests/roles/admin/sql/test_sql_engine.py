@@ -12,7 +12,8 @@ from sql_world import CapturedRows, Portions, engine_of, rows_of, whole
 
 from restate_node.roles.admin.sql.errors import QueryFailed, QueryRefused, TooManyQueries
 from restate_node.roles.admin.sql.forms import Format
-from restate_node.types.introspection import STATE
+from restate_node.roles.admin.sql.sources import Restriction, RowScan
+from restate_node.types.introspection import STATE, Table
 
 ROWS = [STATE.row({"service_key": str(n), "value_length": n}) for n in range(10)]
 
@@ -57,6 +58,20 @@ ROWS = [STATE.row({"service_key": str(n), "value_length": n}) for n in range(10)
                     "is_nullable": "YES",
                 },
             ],
+        ),
+        (
+            "select key as k from state where key = 'a' union all select name from sys_service "
+            "where name = 'Flow' union all select 'x' order by k desc",
+            [{"k": "x"}, {"k": "a"}, {"k": "Flow"}],
+        ),
+        (
+            "with s as (select distinct service_name n from state) select count(*) as c from s a "
+            "join s b on a.n = b.n left join s c on b.n = c.n",
+            [{"c": 4}],
+        ),
+        (
+            "select key from state where value_length = (select max(value_length) from state)",
+            [{"key": "b"}],
         ),
         ("select id from sys_vqueues", []),
         ("set datafusion.execution.batch_size = 7", []),
@@ -163,6 +178,26 @@ async def test_a_client_that_leaves_ends_its_query() -> None:
     await source.waits.wait()
     await chunks.aclose()
     await source.cancelled.wait()
+    assert await rows_of(engine, "select 1 as one") == [{"one": 1}]
+
+
+async def test_several_scans_of_one_query_are_given_up_together() -> None:
+    """Goal: nothing waits on. How: a union, whose tables are scanned side by side."""
+    sources = [Stalled(), Stalled()]
+
+    class Both:
+        def open(self, table: Table, restriction: Restriction) -> RowScan:
+            return sources[table is STATE]
+
+    engine = engine_of(Both(), queries_max=1, wait_s=30)
+    query = asyncio.ensure_future(
+        whole(engine, "select key from state union all select id from sys_inbox")
+    )
+    for source in sources:
+        await source.waits.wait()
+    query.cancel()
+    for source in sources:
+        await source.cancelled.wait()
     assert await rows_of(engine, "select 1 as one") == [{"one": 1}]
 
 
