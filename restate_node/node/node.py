@@ -30,6 +30,7 @@ from restate_node.fabric.fabric import Fabric
 from restate_node.fabric.router import Reply
 from restate_node.node import boot
 from restate_node.node.marker import read_marker, write_marker
+from restate_node.node.node_rows import OwnRows
 from restate_node.node.ports import Ports
 from restate_node.protocol.sequencer import SequencerOptions
 from restate_node.roles.admin.cluster_ctrl import ClusterCtrl
@@ -56,6 +57,7 @@ from restate_node.runtime.watch import Watch
 from restate_node.types.cluster_configuration import ClusterConfiguration
 from restate_node.types.fabric import Peer
 from restate_node.types.ids import PlainNodeId
+from restate_node.types.node_row_messages import ReadNodeRows
 from restate_node.types.nodes import NodesConfiguration, Role
 from restate_node.types.options import NodeOptions
 from restate_node.types.processor_messages import GetNodeState, NodeState
@@ -156,6 +158,8 @@ class Node:
         self.bifrost = self._start_bifrost(self.membership)
         self._start_worker()
         self._start_admin()
+        own = OwnRows(me, self.options, self.bifrost, self.log_server)
+        self.fabric.router.on(ReadNodeRows, own.answer)
         self.membership.ready()
         self.ready.set(True)
 
@@ -314,7 +318,9 @@ class Node:
             self.ports.clock,
             SnapshotRequests(self.collector, self.fabric),
         )
-        sources = ClusterSources(self.cache, self.membership, self.collector, self.client)
+        sources = ClusterSources(
+            self.cache, self.membership, self.collector, self.client, self.fabric
+        )
         self.query_service = QueryService(cluster_engine(sources))
         self.collector.start(self.tasks)
         self.controller.start(self.tasks)

@@ -1,41 +1,57 @@
 """The tables about the cluster, for `restatectl sql`.
 
 Rows come from what every admin node knows: the shared metadata, what the failure detector believes,
-what nodes report of their processors, and the epoch metadata in the metadata store.
+what nodes report of their processors, and the epoch metadata in the metadata store. What only a
+node itself knows (its configuration, its loglets, its readers) it is asked for; one that does not
+answer is named in the answer, for the operator wants to see the others all the more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from restate_node.cluster.metadata_cache import MetadataCache
 from restate_node.cluster.metadata_errors import MetadataError
+from restate_node.fabric.fabric import Fabric
 from restate_node.roles.admin.cluster_state import ClusterStateCollector
 from restate_node.roles.admin.epoch_reads import ReadableStore, read_epochs
 from restate_node.roles.admin.liveness import Liveness
-from restate_node.roles.admin.sql.sources import Restriction, RowScan, RowsUnavailable
+from restate_node.roles.admin.sql.sources import Missing, Restriction, RowScan, RowsUnavailable
 from restate_node.types import cluster_tables as tables
-from restate_node.types.ids import LogId, PartitionId, PlainNodeId, loglet_text, plain_text
+from restate_node.types.fabric import RpcFailure
+from restate_node.types.ids import (
+    GenerationalNodeId,
+    LogId,
+    PartitionId,
+    PlainNodeId,
+    loglet_text,
+    plain_text,
+)
 from restate_node.types.introspection import Table
 from restate_node.types.logs import InMemorySegment, ReplicatedSegment, SealMarker, Segment
+from restate_node.types.node_row_messages import NodeRows, ReadNodeRows
 from restate_node.types.nodes import Node, Role
 from restate_node.types.partitions import EpochMetadata, Partition, ReplicaSetConfiguration
 from restate_node.types.processor_messages import ProcessorStatus
 from restate_node.wire.storage_codec import CodecError
+
+NODE_TIMEOUT_S: Final = 5.0
 
 Rows = list[list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterSources:
-    """What this node knows, and whom it asks."""
+    """What this node knows, and how it asks others."""
 
     metadata: MetadataCache
     liveness: Liveness
     collector: ClusterStateCollector
     store: ReadableStore
+    fabric: Fabric
 
 
 class ClusterRows:
@@ -54,6 +70,9 @@ class ClusterRows:
 
     def open(self, table: Table, restriction: Restriction) -> RowScan:
         """Restrictions are of no use here: everything is small, or in memory."""
+        if table.name in tables.NODE_TABLES:
+            alive = sorted(self._sources.liveness.alive.value)
+            return _OfNodes(self._sources.fabric, table, alive)
         return _Once(self._readers[table.name])
 
     # ------------------------------------------------------------ nodes and logs
@@ -185,8 +204,34 @@ class ClusterRows:
             raise RowsUnavailable(text) from None
 
 
+class _OfNodes:
+    """A scan of what each living node has by itself, all asked at once."""
+
+    def __init__(self, fabric: Fabric, table: Table, nodes: Sequence[GenerationalNodeId]) -> None:
+        self.missing: list[Missing] = []
+        self._fabric = fabric
+        self._table = table
+        self._nodes = nodes
+
+    async def next_rows(self) -> Rows | None:
+        nodes, self._nodes = self._nodes, ()
+        found = await asyncio.gather(*(self._ask(node) for node in nodes))
+        return [row for rows in found for row in rows] or None
+
+    async def _ask(self, node: GenerationalNodeId) -> Rows:
+        request = ReadNodeRows(self._table.name)
+        try:
+            answer = await self._fabric.call(node, request, NodeRows, timeout_s=NODE_TIMEOUT_S)
+        except RpcFailure as failure:
+            self.missing.append(Missing(plain_text(node.id), str(failure)))
+            return []
+        return answer.rows
+
+
 class _Once:
     """A scan whose rows are made when the first is wanted."""
+
+    missing: Sequence[Missing] = ()
 
     def __init__(self, read: Callable[[], Awaitable[Rows]]) -> None:
         self._read: Callable[[], Awaitable[Rows]] | None = read

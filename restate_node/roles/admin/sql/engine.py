@@ -29,7 +29,13 @@ from typing import Any, Final, TypeVar
 
 from restate_node.roles.admin.sql.errors import QueryError, QueryFailed, TooManyQueries
 from restate_node.roles.admin.sql.forms import Format
-from restate_node.roles.admin.sql.sources import Restriction, RowSource, RowsUnavailable
+from restate_node.roles.admin.sql.sources import (
+    Missing,
+    Restriction,
+    RowScan,
+    RowSource,
+    RowsUnavailable,
+)
 from restate_node.types.introspection import Table
 
 CHUNKS_MAX: Final = 4
@@ -68,12 +74,17 @@ class QueryEngine:
         self._limits = limits or QueryLimits()
         self._places = asyncio.Semaphore(self._limits.queries_max)
 
-    async def query(self, sql: str, form: Format) -> AsyncGenerator[bytes]:
+    async def query(
+        self, sql: str, form: Format, missing: list[Missing] | None = None
+    ) -> AsyncGenerator[bytes]:
         """The answer in pieces; close it when done. Raises QueryError: before the first piece if
         the query is wrong, later if rows cannot be read any more.
+
+        At the end `missing` has those whose rows are not in it.
         """
         await self._take_place()
-        run = _Run(sql, form, self._tables, self._source, self._limits)
+        wanted = _Wanted(sql, form, [] if missing is None else missing)
+        run = _Run(wanted, self._tables, self._source, self._limits)
         run.start(on_end=self._places.release)
         try:
             while (chunk := await run.next_chunk()) is not None:
@@ -90,19 +101,26 @@ class QueryEngine:
             raise TooManyQueries(text) from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One query as it was asked."""
+
+    sql: str
+    form: Format
+    missing: list[Missing]
+
+
 class _Run:
     """One query on its way. Made on the loop; `_work` and what it calls are the thread."""
 
     def __init__(
         self,
-        sql: str,
-        form: Format,
+        wanted: _Wanted,
         tables: Sequence[Table],
         source: RowSource,
         limits: QueryLimits,
     ) -> None:
-        self._sql = sql
-        self._form = form
+        self._wanted = wanted
         self._tables = tables
         self._source = source
         self._limits = limits
@@ -162,9 +180,11 @@ class _Run:
         from restate_node.roles.admin.sql.formats import encode
         from restate_node.roles.admin.sql.session import run_query
 
-        return encode(run_query(self._sql, self._tables, self._read), self._form)
+        answer = run_query(self._wanted.sql, self._tables, self._read)
+        return encode(answer, self._wanted.form)
 
     def _read(self, table: Table, restriction: Restriction) -> Iterator[list[list[Any]]]:
+        scan: RowScan | None = None
         try:
             scan = self._source.open(table, restriction)
             while (rows := self._wait(scan.next_rows())) is not None:
@@ -178,6 +198,9 @@ class _Run:
         except RowsUnavailable as error:
             self._failure = QueryFailed(str(error))
             raise
+        finally:  # also of a scan that a limit has ended
+            if scan is not None:
+                self._wanted.missing.extend(scan.missing)
 
     def _wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Have the loop run it. Raises CancelledError when the query was given up."""

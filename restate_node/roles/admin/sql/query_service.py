@@ -1,6 +1,7 @@
 """The method behind `restatectl sql`: a query over the cluster's tables, answered as Arrow.
 
-Restate's own `restatectl` puts the pieces together and reads them as one Arrow IPC stream.
+Restate's own `restatectl` puts the pieces together and reads them as one Arrow IPC stream; a last
+response without a piece names the nodes whose rows are missing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from contextlib import aclosing
 from restate_node.roles.admin.sql.engine import QueryEngine
 from restate_node.roles.admin.sql.errors import QueryError, QueryRefused, TooManyQueries
 from restate_node.roles.admin.sql.forms import Format
+from restate_node.roles.admin.sql.sources import Missing
 from restate_node.types.grpc_status import GrpcError, StatusCode
 from restate_node.wire.pb import cluster_ctrl_pb2 as messages
 
@@ -22,12 +24,22 @@ class QueryService:
         self._engine = engine
 
     async def query(self, request: messages.QueryRequest) -> AsyncGenerator[messages.QueryResponse]:
+        missing: list[Missing] = []
         try:
-            async with aclosing(self._engine.query(request.query, Format.ARROW)) as chunks:
+            async with aclosing(self._chunks(request.query, missing)) as chunks:
                 async for chunk in chunks:
                     yield messages.QueryResponse(encoded=chunk)
         except QueryError as error:
             raise GrpcError(_status(error), str(error)) from None
+        if missing:
+            yield messages.QueryResponse(warnings=_warnings(missing))
+
+    def _chunks(self, sql: str, missing: list[Missing]) -> AsyncGenerator[bytes]:
+        return self._engine.query(sql, Format.ARROW, missing)
+
+
+def _warnings(missing: list[Missing]) -> list[messages.QueryWarning]:
+    return [messages.QueryWarning(node_id=one.node, message=one.reason) for one in missing]
 
 
 def _status(error: QueryError) -> StatusCode:

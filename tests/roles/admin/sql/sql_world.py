@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from restate_node.roles.admin.sql.engine import QueryEngine, QueryLimits
 from restate_node.roles.admin.sql.forms import Format
-from restate_node.roles.admin.sql.sources import KnownRows, Restriction, RowScan, RowsUnavailable
+from restate_node.roles.admin.sql.sources import (
+    KnownRows,
+    Missing,
+    Restriction,
+    RowScan,
+    RowsUnavailable,
+)
 from restate_node.types.introspection import USER_TABLES, Column, ColumnType, Table
 
 HERE = Path(__file__).parent
@@ -57,6 +63,8 @@ class CapturedRows:
 
 class Portions:
     """A source, and its only scan, that gives these portions of rows; then it fails, if told so."""
+
+    missing: Sequence[Missing] = ()
 
     def __init__(self, *portions: list[list[Any]], failure: str | None = None) -> None:
         self.left = list(portions)

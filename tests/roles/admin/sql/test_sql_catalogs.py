@@ -14,7 +14,7 @@ from restate_node.roles.admin.cluster_state import ClusterStateCollector
 from restate_node.roles.admin.sql.cluster_catalog import ClusterRows, ClusterSources
 from restate_node.roles.admin.sql.engine import QueryEngine
 from restate_node.roles.admin.sql.query_service import QueryService
-from restate_node.roles.admin.sql.sources import UNRESTRICTED, RowScan, RowsUnavailable
+from restate_node.roles.admin.sql.sources import UNRESTRICTED, Missing, RowScan, RowsUnavailable
 from restate_node.roles.admin.sql.user_catalog import UserRows
 from restate_node.sim.loop import SimLoop, simulate
 from restate_node.types import cluster_tables as tables
@@ -42,6 +42,7 @@ from restate_node.types.logs import (
 )
 from restate_node.types.metadata import MetadataKind
 from restate_node.types.metadata_kv import VersionedValue
+from restate_node.types.node_row_messages import NodeRows, ReadNodeRows
 from restate_node.types.nodes import NodeLocation
 from restate_node.types.offsets import Lsn
 from restate_node.types.partitions import EpochMetadata
@@ -188,7 +189,7 @@ class Operated:
         clock = self.world.clock
         collector = ClusterStateCollector(host.cache, self.liveness, host.fabric, clock, 1500)
         collector.start(host.tasks)
-        sources = ClusterSources(host.cache, self.liveness, collector, self.store)
+        sources = ClusterSources(host.cache, self.liveness, collector, self.store, host.fabric)
         self.rows = ClusterRows(sources)
 
     def report(self, node: int) -> Callable[[Peer, GetNodeState], Awaitable[NodeState]]:
@@ -282,6 +283,27 @@ def test_without_metadata_store_placement_is_not_shown_as_empty() -> None:
     operated(scenario)
 
 
+def test_every_living_node_is_asked_for_what_it_alone_knows() -> None:
+    """Goal: rows of those that answer, and a word about the others. How: N2 answers, N1 does not
+    know the table, N3 is dead.
+    """
+
+    async def scenario(bench: Operated) -> None:
+        own = tables.CONFIG.row({"plain_node_id": "N2", "key": "node-name"})
+
+        async def answer(_: Peer, request: ReadNodeRows) -> NodeRows:
+            assert request == ReadNodeRows("config")
+            return NodeRows([own])
+
+        bench.world.start(3)
+        bench.world.hosts[2].fabric.router.serve(ReadNodeRows, answer)
+        scan = bench.rows.open(tables.CONFIG, UNRESTRICTED)
+        assert await everything(scan) == [own]
+        assert [missing.node for missing in scan.missing] == ["N1"]
+
+    operated(scenario)
+
+
 # ---------------------------------------------------------------- the method of operators
 
 
@@ -307,6 +329,19 @@ async def test_refusals_have_the_statuses_that_operators_know(
     with pytest.raises(GrpcError) as raised:
         await ask(service, sql)
     assert raised.value.code is status and text in raised.value.message
+
+
+async def test_missing_nodes_are_named_behind_the_answer() -> None:
+    """Goal: `restatectl` warns of partial results. How: with rows, without, and with a limit."""
+    row = tables.NODES.row({"name": "node-1"})
+    for portions, limit in (([[row]], ""), ([], ""), ([[row]] * 9, " limit 1")):
+        source = Portions(*portions)
+        source.missing = [Missing("N2", "no answer")]
+        service = QueryService(QueryEngine(tables.CLUSTER_TABLES, source))
+        request = messages.QueryRequest(query=f"select name from nodes{limit}")
+        *pieces, last = [response async for response in service.query(request)]
+        assert all(piece.encoded and not piece.warnings for piece in pieces)
+        assert last == messages.QueryResponse(warnings=[{"node_id": "N2", "message": "no answer"}])
 
 
 async def test_answers_are_one_arrow_stream() -> None:
