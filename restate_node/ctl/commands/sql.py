@@ -27,8 +27,10 @@ async def sql(
         bool, typer.Option("--jsonl", help="Print one JSON object per row and line.")
     ] = False,
 ) -> Report:
-    """Run a query over nodes, logs, logs_tail_segments, partitions, partition_state and
-    partition_replica_set.
+    """Run a query over nodes, logs, logs_tail_segments, partitions, partition_state,
+    partition_replica_set, config, loglet_workers and bifrost_read_streams.
+
+    The last three have rows of every living node; those of others are reported as missing.
 
     \b
     Examples:

@@ -71,8 +71,10 @@ class ClusterRows:
     def open(self, table: Table, restriction: Restriction) -> RowScan:
         """Restrictions are of no use here: everything is small, or in memory."""
         if table.name in tables.NODE_TABLES:
-            alive = sorted(self._sources.liveness.alive.value)
-            return _OfNodes(self._sources.fabric, table, alive)
+            alive = {node.id: node for node in sorted(self._sources.liveness.alive.value)}
+            members = [node.id for node in self._sources.metadata.nodes.value.members()]
+            lives = {member: alive.get(member) for member in members}
+            return _OfNodes(self._sources.fabric, table, lives)
         return _Once(self._readers[table.name])
 
     # ------------------------------------------------------------ nodes and logs
@@ -205,16 +207,25 @@ class ClusterRows:
 
 
 class _OfNodes:
-    """A scan of what each living node has by itself, all asked at once."""
+    """A scan of what each living member has by itself, all asked at once. None: it is dead."""
 
-    def __init__(self, fabric: Fabric, table: Table, nodes: Sequence[GenerationalNodeId]) -> None:
-        self.missing: list[Missing] = []
+    def __init__(
+        self,
+        fabric: Fabric,
+        table: Table,
+        members: Mapping[PlainNodeId, GenerationalNodeId | None],
+    ) -> None:
+        self.missing = [
+            Missing(plain_text(member), "the node is not alive")
+            for member, life in members.items()
+            if life is None
+        ]
         self._fabric = fabric
         self._table = table
-        self._nodes = nodes
+        self._nodes = [life for life in members.values() if life is not None]
 
     async def next_rows(self) -> Rows | None:
-        nodes, self._nodes = self._nodes, ()
+        nodes, self._nodes = self._nodes, []
         found = await asyncio.gather(*(self._ask(node) for node in nodes))
         return [row for rows in found for row in rows] or None
 

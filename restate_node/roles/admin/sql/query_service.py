@@ -1,7 +1,8 @@
 """The method behind `restatectl sql`: a query over the cluster's tables, answered as Arrow.
 
-Restate's own `restatectl` puts the pieces together and reads them as one Arrow IPC stream; a last
-response without a piece names the nodes whose rows are missing.
+Restate's own `restatectl` puts the pieces together and reads them as one Arrow IPC stream. The
+nodes whose rows are missing are named before the last piece: with the end of the stream it stops
+reading.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ class QueryService:
         missing: list[Missing] = []
         try:
             async with aclosing(self._chunks(request.query, missing)) as chunks:
+                last = b""
                 async for chunk in chunks:
-                    yield messages.QueryResponse(encoded=chunk)
+                    if last:
+                        yield messages.QueryResponse(encoded=last)
+                    last = chunk
         except QueryError as error:
             raise GrpcError(_status(error), str(error)) from None
         if missing:
             yield messages.QueryResponse(warnings=_warnings(missing))
+        yield messages.QueryResponse(encoded=last)
 
     def _chunks(self, sql: str, missing: list[Missing]) -> AsyncGenerator[bytes]:
         return self._engine.query(sql, Format.ARROW, missing)
