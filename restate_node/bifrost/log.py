@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Final, assert_never
+from weakref import WeakSet
 
 import structlog
 
@@ -121,6 +122,7 @@ class Bifrost:
         self._rng = rng
         self._append_retry_s = append_retry_s
         self._memory: dict[int, MemoryLoglet] = {}
+        self._readers: WeakSet[LogReader] = WeakSet()
 
     # ------------------------------------------------------------ use
 
@@ -132,7 +134,14 @@ class Bifrost:
 
     def reader(self, log: LogId, from_lsn: Lsn) -> LogReader:
         """A new reader; it waits for a log that does not exist yet."""
-        return LogReader(log, from_lsn, self._metadata, self.loglet_of, self._rng)
+        reader = LogReader(log, from_lsn, self._metadata, self.loglet_of, self._rng)
+        self._readers.add(reader)
+        return reader
+
+    def readers(self) -> list[LogReader]:
+        """Those in use, by log and position."""
+        reading = [reader for reader in self._readers if not reader.is_abandoned]
+        return sorted(reading, key=lambda reader: (reader.log, reader.position))
 
     async def find_tail(self, log: LogId) -> FoundTail:
         """Not below anything acknowledged before, unless a replacement of this node's own sequencer

@@ -31,7 +31,7 @@ from restate_node.protocol.read_cursor import (
     Run,
 )
 from restate_node.types.ids import LogId
-from restate_node.types.logs import Chain, InMemorySegment, ReplicatedSegment
+from restate_node.types.logs import Chain, InMemorySegment, ReplicatedSegment, Segment
 from restate_node.types.offsets import Lsn, to_lsn
 
 logger = structlog.get_logger(__name__)
@@ -62,6 +62,17 @@ class LogReader:
         self._chain: Chain | None = None
         self._cursor: ReadCursor | None = None
         self._failures = 0
+        self.is_abandoned = False
+        """Its owner has stopped waiting for deliveries, and not begun again."""
+
+    @property
+    def log(self) -> LogId:
+        return self._log
+
+    @property
+    def segment(self) -> Segment | None:
+        """The segment that holds, or will hold, what comes next; None before the log exists."""
+        return None if self._chain is None else self._chain.segment_for(self.position)
 
     @property
     def position(self) -> Lsn:
@@ -82,6 +93,14 @@ class LogReader:
     async def next(self, bytes_max: int) -> Sequence[Delivery]:
         """At least one delivery, as soon as there is one. Cancellation-safe: nothing is consumed
         before it is returned."""
+        self.is_abandoned = False
+        try:
+            return await self._next(bytes_max)
+        except asyncio.CancelledError:
+            self.is_abandoned = True
+            raise
+
+    async def _next(self, bytes_max: int) -> Sequence[Delivery]:
         cursor = await self._open()
         while True:
             self._follow_chain(cursor)

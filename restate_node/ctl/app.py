@@ -30,6 +30,7 @@ NOUNS: tuple[tuple[str, str, str], ...] = (
     ("replicated-loglet", "replicated_loglet", "Log servers and single loglets"),
     ("snapshots", "snapshots", "Snapshots of partitions"),
     ("storage", "storage", "The databases on the disks of the nodes"),
+    ("sql", "sql", "Ask in SQL about nodes, logs and partitions"),
     ("why", "why", "The decisions of the control plane about a log or a partition"),
     ("provision", "provision", "Turn new nodes into a cluster"),
 )

@@ -158,16 +158,7 @@ class Cluster:
         timeout_ms: int | None = None,
     ) -> Response:
         """One call; CallFailed. An unreachable node fails at once the second time."""
-        target = link.address.target
-        if target in self._unreachable:
-            raise self._unreachable[target]
-        async with self._under_way:
-            try:
-                return await link.call(method, request, timeout_ms)
-            except CallFailed as failure:
-                if failure.unreachable:
-                    self._unreachable[target] = failure
-                raise
+        return await self._guarded(link, lambda: link.call(method, request, timeout_ms))
 
     def forgive(self) -> None:
         """Whoever could not be reached is worth asking again: for commands that wait."""
@@ -193,6 +184,23 @@ class Cluster:
                     break
         raise CallsFailed(failures)
 
+    async def collect_from_any(
+        self, method: Method[Request, Response], request: Request, role: Role
+    ) -> list[Response]:
+        """All responses of the first node of that role that can be reached. MUST be safe to repeat.
+
+        What a node refuses, another would refuse too.
+        """
+        failures: list[CallFailed] = []
+        for link in await self._candidates(role):
+            try:
+                return await self._guarded(link, lambda at=link: at.collect(method, request))
+            except CallFailed as failure:
+                if not failure.unreachable:
+                    raise
+                failures.append(failure)
+        raise CallsFailed(failures)
+
     async def each(
         self, items: Iterable[Item], ask: Callable[[Item], Awaitable[Result]]
     ) -> list[Result | CtlError]:
@@ -207,6 +215,18 @@ class Cluster:
         return await asyncio.gather(*(one(item) for item in items))
 
     # ------------------------------------------------------------ inside
+
+    async def _guarded(self, link: Link, ask: Callable[[], Awaitable[Result]]) -> Result:
+        target = link.address.target
+        if target in self._unreachable:
+            raise self._unreachable[target]
+        async with self._under_way:
+            try:
+                return await ask()
+            except CallFailed as failure:
+                if failure.unreachable:
+                    self._unreachable[target] = failure
+                raise
 
     async def _from_nodes(
         self, kind: MetadataKind, decode: Callable[[bytes], Metadata]

@@ -23,6 +23,8 @@ from restate_node.ctl.methods import Method, Request, Response
 
 MESSAGE_BYTES_MAX = 96 * 1024 * 1024
 """A metadata object of the largest size and its envelope."""
+COLLECTED_BYTES_MAX = 256 * 1024 * 1024
+"""All responses of one call together."""
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -84,6 +86,37 @@ class Link:
         except grpc.aio.AioRpcError as error:
             self._connected = False
             raise self._failure(error, limit_ms) from None
+
+    async def collect(
+        self,
+        method: Method[Request, Response],
+        request: Request,
+        timeout_ms: int | None = None,
+    ) -> list[Response]:
+        """All responses of a call that has several; CallFailed, also if they are too many."""
+        await self._connect()
+        stub = self._channel.unary_stream(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        limit_ms = timeout_ms or self._timeouts.request_ms
+        found: list[Response] = []
+        left = COLLECTED_BYTES_MAX
+        try:
+            async for response in stub(request, timeout=limit_ms / 1000):
+                found.append(response)
+                left -= response.ByteSize()
+                if left < 0:
+                    raise CallFailed(
+                        str(self.address),
+                        "RESOURCE_EXHAUSTED",
+                        f"the answer is larger than {COLLECTED_BYTES_MAX} bytes: ask for less",
+                    )
+        except grpc.aio.AioRpcError as error:
+            self._connected = False
+            raise self._failure(error, limit_ms) from None
+        return found
 
     async def close(self) -> None:
         """Ends the connection and the calls on it."""

@@ -23,7 +23,7 @@ Response = TypeVar("Response", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[Request, Response]):
-    """One request, one response."""
+    """One request, one response; or several, if the call is one for `Link.collect`."""
 
     path: str
     request: type[Request]
@@ -95,6 +95,8 @@ TRIGGER_COMPACTION = Method(
     node_ctl_svc_pb2.TriggerCompactionRequest,
     node_ctl_svc_pb2.TriggerCompactionResponse,
 )
+QUERY = Method(f"{_CLUSTER}/Query", cluster_ctrl_pb2.QueryRequest, cluster_ctrl_pb2.QueryResponse)
+"""Several responses: pieces of one Arrow IPC stream."""
 SET_CLUSTER_CONFIGURATION = Method(
     f"{_CLUSTER}/SetClusterConfiguration",
     cluster_ctrl_pb2.SetClusterConfigurationRequest,

@@ -7,7 +7,8 @@ table.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Final, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
@@ -34,7 +35,12 @@ from restate_node.roles.metadata_server.control_plane import (
 )
 from restate_node.runtime.ports import Disk
 from restate_node.runtime.real.control_plane_endpoints import AnyMethod
-from restate_node.runtime.real.control_plane_methods import GrpcMethod, Page, PageHandler
+from restate_node.runtime.real.control_plane_methods import (
+    GrpcMethod,
+    GrpcStreamMethod,
+    Page,
+    PageHandler,
+)
 from restate_node.runtime.real.control_plane_metrics import metrics_page
 from restate_node.runtime.real.disk import RealDisk
 from restate_node.runtime.real.http_server import AsgiApplication
@@ -56,6 +62,8 @@ Response = TypeVar("Response", bound=Message)
 Handlers = TypeVar("Handlers")
 
 COMPACTION_TIMEOUT_MS: Final = 30 * 60 * 1000
+QUERY_TIMEOUT_MS: Final = 90_000
+"""Longer than a query may take: it says itself why it ended."""
 CLUSTER_CTRL: Final = "restate.cluster_ctrl.ClusterCtrlSvc"
 
 
@@ -249,7 +257,24 @@ def _cluster_ctrl(node: Node) -> list[AnyMethod]:
             ctrl.SyncEpochMetadataResponse,
             ClusterCtrl.sync_epoch_metadata,
         ),
+        _query(node),
     ]
+
+
+def _query(node: Node) -> AnyMethod:
+    async def handler(message: ctrl.QueryRequest) -> AsyncIterator[ctrl.QueryResponse]:
+        async with aclosing(_started(node.query_service).query(message)) as responses:
+            async for response in responses:
+                yield response
+
+    return GrpcStreamMethod(
+        CLUSTER_CTRL,
+        "Query",
+        ctrl.QueryRequest,
+        ctrl.QueryResponse,
+        handler,
+        timeout_ms=QUERY_TIMEOUT_MS,
+    )
 
 
 def _operator(node: Node) -> list[AnyMethod]:

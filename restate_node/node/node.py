@@ -30,12 +30,16 @@ from restate_node.fabric.fabric import Fabric
 from restate_node.fabric.router import Reply
 from restate_node.node import boot
 from restate_node.node.marker import read_marker, write_marker
+from restate_node.node.node_rows import OwnRows
 from restate_node.node.ports import Ports
 from restate_node.protocol.sequencer import SequencerOptions
 from restate_node.roles.admin.cluster_ctrl import ClusterCtrl
 from restate_node.roles.admin.cluster_state import ClusterStateCollector
 from restate_node.roles.admin.controller import Controller
 from restate_node.roles.admin.snapshot_requests import SnapshotRequests
+from restate_node.roles.admin.sql.cluster_catalog import ClusterSources
+from restate_node.roles.admin.sql.engines import cluster_engine
+from restate_node.roles.admin.sql.query_service import QueryService
 from restate_node.roles.log_server.log_store import LogStore
 from restate_node.roles.log_server.service import LogServer
 from restate_node.roles.log_server.start import prepare
@@ -53,6 +57,7 @@ from restate_node.runtime.watch import Watch
 from restate_node.types.cluster_configuration import ClusterConfiguration
 from restate_node.types.fabric import Peer
 from restate_node.types.ids import PlainNodeId
+from restate_node.types.node_row_messages import ReadNodeRows
 from restate_node.types.nodes import NodesConfiguration, Role
 from restate_node.types.options import NodeOptions
 from restate_node.types.processor_messages import GetNodeState, NodeState
@@ -111,6 +116,7 @@ class Node:
         self.collector: ClusterStateCollector | None = None
         self.controller: Controller | None = None
         self.cluster_ctrl: ClusterCtrl | None = None
+        self.query_service: QueryService | None = None
 
     def has_role(self, role: Role) -> bool:
         return role in self.options.roles
@@ -152,6 +158,8 @@ class Node:
         self.bifrost = self._start_bifrost(self.membership)
         self._start_worker()
         self._start_admin()
+        own = OwnRows(me, self.options, self.bifrost, self.log_server)
+        self.fabric.router.on(ReadNodeRows, own.answer)
         self.membership.ready()
         self.ready.set(True)
 
@@ -310,6 +318,10 @@ class Node:
             self.ports.clock,
             SnapshotRequests(self.collector, self.fabric),
         )
+        sources = ClusterSources(
+            self.cache, self.membership, self.collector, self.client, self.fabric
+        )
+        self.query_service = QueryService(cluster_engine(sources))
         self.collector.start(self.tasks)
         self.controller.start(self.tasks)
 

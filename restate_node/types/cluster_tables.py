@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from restate_node.types.introspection import Source, Table, columns_of
+from restate_node.types.introspection import Source, Table, by_name, columns_of
 
 
 def _table(name: str, columns: str) -> Table:
@@ -68,6 +68,34 @@ PARTITION_REPLICA_SET = _table(
     """,
 )
 
+CONFIG = _table(
+    "config",
+    """
+    plain_node_id gen_node_id key value
+    """,
+)
+
+LOGLET_WORKERS = _table(
+    "loglet_workers",
+    """
+    plain_node_id gen_node_id loglet_id log_id:u32 segment_index:u32 local_tail:u32
+    is_sealed:bool trim_point:u32 known_global_tail:u32 sequencer is_active:bool
+    staging_local_tail:u32 seal_enqueued:bool accepting_writes:bool pending_seals:u32
+    pending_tail_waiters:u32 last_request_at:time
+    """,
+)
+
+BIFROST_READ_STREAMS = _table(
+    "bifrost_read_streams",
+    """
+    plain_node_id gen_node_id log_id:u32 loglet_id read_pointer:u64 end_lsn:u64 state
+    safe_known_tail:u64 current_segment:u32 is_tailing:bool
+    """,
+)
+
+NODE_TABLES: Final = by_name((CONFIG, LOGLET_WORKERS, BIFROST_READ_STREAMS))
+"""Each node has its own rows of these, and is asked for them."""
+
 CLUSTER_TABLES: Final = (
     NODES,
     LOGS,
@@ -75,5 +103,8 @@ CLUSTER_TABLES: Final = (
     PARTITIONS,
     PARTITION_STATE,
     PARTITION_REPLICA_SET,
+    CONFIG,
+    LOGLET_WORKERS,
+    BIFROST_READ_STREAMS,
 )
 """What `restatectl sql` sees."""

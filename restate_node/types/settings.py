@@ -187,6 +187,18 @@ def walk(options: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Set
             yield "".join((*path, entry.key)), entry.about, value
 
 
+def secrets(options: object, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Dotted keys of values that nobody may be shown: those that `repr` leaves out."""
+    assert is_dataclass(options) and not isinstance(options, type)
+    hidden = {item.name for item in fields(options) if not item.repr}
+    for entry in entries(type(options)):
+        if isinstance(entry.about, Table):
+            between = "-" if entry.about.prefix else "."
+            yield from secrets(getattr(options, entry.name), (*path, entry.key + between))
+        elif entry.name in hidden:
+            yield "".join((*path, entry.key))
+
+
 def out_of_bounds(key: str, about: Setting, value: Any) -> str | None:
     """What is wrong with the value's magnitude, in one line, or nothing."""
     match value:

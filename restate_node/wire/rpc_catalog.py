@@ -18,6 +18,7 @@ from restate_node.types import gossip, metadata
 from restate_node.types import invocation_messages as invocations
 from restate_node.types import log_messages as log
 from restate_node.types import metadata_messages as store
+from restate_node.types import node_row_messages as node_rows
 from restate_node.types import processor_messages as processors
 from restate_node.types.fabric import Swimlane
 
@@ -82,6 +83,7 @@ METHODS: tuple[Method, ...] = (
     _row(16, store.MetadataServerStatusRequest, store.MetadataServerStatus, Swimlane.GENERAL),
     _row(30, gossip.Gossip, None, Swimlane.GOSSIP),
     _row(31, gossip.AskGossip, gossip.Gossip, Swimlane.GOSSIP),
+    _row(32, node_rows.ReadNodeRows, node_rows.NodeRows, Swimlane.GENERAL),
     _row(40, log.Store, log.LogletHeader, Swimlane.APPEND),
     _row(41, log.Release, None, Swimlane.APPEND),
     _row(42, log.Seal, log.LogletHeader, Swimlane.GENERAL),

@@ -6,7 +6,7 @@ Its server has threads of its own, so a test may run the tool's event loop in th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -78,7 +78,25 @@ class FakeNode:
                 context.abort(refusal.code, refusal.details)
                 raise AssertionError("abort raises") from None
 
-        handler = grpc.unary_unary_rpc_method_handler(
+        self._add(service, name, grpc.unary_unary_rpc_method_handler, handle, method)
+
+    def on_stream(self, method: Method[Any, Any], answer: Callable[[Any], list[Message]]) -> None:
+        """Answer that method with several responses. MUST come before the node starts."""
+        _, service, name = method.path.split("/")
+
+        def handle(request: Any, context: Any) -> Iterator[Message]:
+            self.calls[name] += 1
+            try:
+                yield from answer(request)
+            except Refusal as refusal:
+                context.abort(refusal.code, refusal.details)
+
+        self._add(service, name, grpc.unary_stream_rpc_method_handler, handle, method)
+
+    def _add(
+        self, service: str, name: str, kind: Any, handle: Any, method: Method[Any, Any]
+    ) -> None:
+        handler = kind(
             handle,
             request_deserializer=method.request.FromString,
             response_serializer=method.response.SerializeToString,

@@ -110,6 +110,17 @@ def test_json_is_one_document(node: NodeProcess, command: str) -> None:
     assert isinstance(node.ctl_json(*command.split()), dict)
 
 
+def test_the_cluster_can_be_queried(node: NodeProcess) -> None:
+    """Goal: SQL from the command line to the node and back. How: a join, its types in JSON, and a
+    query that is wrong.
+    """
+    leading = "n.name, p.partition_id from nodes n join partition_state p using (gen_node_id)"
+    rows = node.ctl_json("sql", f"select {leading} where p.effective_mode = 'Leader' order by 2")
+    assert rows == [{"name": "alone", "partition_id": p} for p in range(PARTITIONS)]
+    outcome = node.ctl("sql", "select * from nope")
+    assert outcome.code == 1 and "table 'restate.public.nope' not found" in outcome.err
+
+
 def test_health_and_metrics_are_on_the_fabric_port(node: NodeProcess) -> None:
     """Goal: one port for monitoring. How: both pages, and /health of the admin port."""
     status, page = http(f"{node.address}health")

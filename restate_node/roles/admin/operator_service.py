@@ -7,10 +7,8 @@ to say `--force`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Final
 
 from restate_node.cluster.metadata_cache import MetadataCache
 from restate_node.cluster.metadata_errors import MetadataError
@@ -20,6 +18,7 @@ from restate_node.roles.admin.configuration_change import (
     refusal_of,
 )
 from restate_node.roles.admin.configuration_message import read_configuration
+from restate_node.roles.admin.epoch_reads import read_epochs
 from restate_node.roles.admin.plans import Planned, plan_logs, plan_partitions
 from restate_node.roles.admin.storage_states import plan_storage_states
 from restate_node.roles.admin.why import event_message
@@ -30,12 +29,8 @@ from restate_node.types.grpc_status import GrpcError, StatusCode
 from restate_node.types.ids import GenerationalNodeId, LogId, PartitionId, PlainNodeId, plain_text
 from restate_node.types.nodes import StorageState, WorkerState
 from restate_node.types.partitions import EpochMetadata
-from restate_node.wire.metadata_keys import epoch_metadata_key
-from restate_node.wire.partitions import decode_epoch_metadata
 from restate_node.wire.pb import operator_pb2 as messages
 from restate_node.wire.storage_codec import CodecError
-
-CONCURRENT_READS_MAX: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,20 +138,12 @@ class Operator:
 
     async def _epochs(self) -> dict[PartitionId, EpochMetadata]:
         """Of every partition that has been placed."""
-        slots = asyncio.Semaphore(CONCURRENT_READS_MAX)
-
-        async def one(partition: PartitionId) -> EpochMetadata | None:
-            async with slots:
-                value = await self._store.get(epoch_metadata_key(partition))
-            return None if value is None else decode_epoch_metadata(value.data)
-
-        partitions = sorted(self._metadata.partition_table.value.partitions)
+        partitions = self._metadata.partition_table.value.partitions
         try:
-            found = await asyncio.gather(*(one(partition) for partition in partitions))
+            return await read_epochs(self._store, partitions)
         except (MetadataError, CodecError) as error:
             text = f"the placement of the partitions cannot be read: {error}"
             raise GrpcError(StatusCode.UNAVAILABLE, text) from None
-        return {p: e for p, e in zip(partitions, found, strict=True) if e is not None}
 
 
 def _configuration(

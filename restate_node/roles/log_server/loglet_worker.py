@@ -95,6 +95,11 @@ class LogletWorker:
         waiting = self._tail_waiters or self._in_flight_waiters or self._seal_waiters
         return not waiting and not self._writes and not self._doubtful
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many wait for a seal, and for a tail."""
+        return len(self._seal_waiters), len(self._tail_waiters)
+
     # ------------------------------------------------------------ writes
 
     def handle_store(

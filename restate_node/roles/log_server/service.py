@@ -122,6 +122,10 @@ class LogServer:
         self._evict()
         return worker
 
+    def loaded(self) -> list[LogletWorker]:
+        """The loglets in memory, by id."""
+        return [self._workers[loglet] for loglet in sorted(self._workers)]
+
     async def close(self) -> None:
         """Close the database, after the tasks of the role have ended."""
         self.state = LogServerState.STOPPING

@@ -20,18 +20,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from restate_node.roles.admin.sql.errors import QueryError, QueryFailed, TooManyQueries
-from restate_node.roles.admin.sql.sources import Restriction, RowSource, RowsUnavailable
+from restate_node.roles.admin.sql.forms import Format
+from restate_node.roles.admin.sql.sources import (
+    Missing,
+    Restriction,
+    RowScan,
+    RowSource,
+    RowsUnavailable,
+)
 from restate_node.types.introspection import Table
-
-if TYPE_CHECKING:
-    from restate_node.roles.admin.sql.formats import Format
 
 CHUNKS_MAX: Final = 4
 """Between the thread and the client: it waits when the client is slow."""
@@ -69,12 +74,17 @@ class QueryEngine:
         self._limits = limits or QueryLimits()
         self._places = asyncio.Semaphore(self._limits.queries_max)
 
-    async def query(self, sql: str, form: Format) -> AsyncGenerator[bytes]:
+    async def query(
+        self, sql: str, form: Format, missing: list[Missing] | None = None
+    ) -> AsyncGenerator[bytes]:
         """The answer in pieces; close it when done. Raises QueryError: before the first piece if
         the query is wrong, later if rows cannot be read any more.
+
+        At the end `missing` has those whose rows are not in it.
         """
         await self._take_place()
-        run = _Run(sql, form, self._tables, self._source, self._limits)
+        wanted = _Wanted(sql, form, [] if missing is None else missing)
+        run = _Run(wanted, self._tables, self._source, self._limits)
         run.start(on_end=self._places.release)
         try:
             while (chunk := await run.next_chunk()) is not None:
@@ -91,19 +101,26 @@ class QueryEngine:
             raise TooManyQueries(text) from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One query as it was asked."""
+
+    sql: str
+    form: Format
+    missing: list[Missing]
+
+
 class _Run:
     """One query on its way. Made on the loop; `_work` and what it calls are the thread."""
 
     def __init__(
         self,
-        sql: str,
-        form: Format,
+        wanted: _Wanted,
         tables: Sequence[Table],
         source: RowSource,
         limits: QueryLimits,
     ) -> None:
-        self._sql = sql
-        self._form = form
+        self._wanted = wanted
         self._tables = tables
         self._source = source
         self._limits = limits
@@ -111,15 +128,19 @@ class _Run:
         self._deadline = self._loop.time() + limits.deadline_s
         self._chunks: asyncio.Queue[bytes | QueryError | _End] = asyncio.Queue(CHUNKS_MAX)
         self._given_up = False
-        self._waiting: Future[Any] | None = None
+        self._waiting: set[Future[Any]] = set()
+        """More than one when DataFusion scans several tables at a time."""
         self._rows = 0
+        self._failure: QueryError | None = None
+        """Why rows could not be read: DataFusion buries it in texts of its own."""
 
     # ------------------------------------------------------------ the loop
 
-    def start(self, on_end: Any) -> None:
+    def start(self, on_end: Callable[[], None]) -> None:
         def work() -> None:
             self._work()
-            self._loop.call_soon_threadsafe(on_end)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits for a place
+                self._loop.call_soon_threadsafe(on_end)
 
         threading.Thread(target=work, name="query", daemon=True).start()
 
@@ -139,8 +160,8 @@ class _Run:
     def give_up(self) -> None:
         """Nobody wants the answer. Idempotent; nothing to do once it is complete."""
         self._given_up = True
-        if self._waiting is not None:
-            self._waiting.cancel()
+        for future in list(self._waiting):
+            future.cancel()
 
     # ------------------------------------------------------------ the thread
 
@@ -159,9 +180,11 @@ class _Run:
         from restate_node.roles.admin.sql.formats import encode
         from restate_node.roles.admin.sql.session import run_query
 
-        return encode(run_query(self._sql, self._tables, self._read), self._form)
+        answer = run_query(self._wanted.sql, self._tables, self._read)
+        return encode(answer, self._wanted.form)
 
     def _read(self, table: Table, restriction: Restriction) -> Iterator[list[list[Any]]]:
+        scan: RowScan | None = None
         try:
             scan = self._source.open(table, restriction)
             while (rows := self._wait(scan.next_rows())) is not None:
@@ -175,14 +198,23 @@ class _Run:
         except RowsUnavailable as error:
             self._failure = QueryFailed(str(error))
             raise
+        finally:  # also of a scan that a limit has ended
+            if scan is not None:
+                self._wanted.missing.extend(scan.missing)
 
     def _wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Have the loop run it. Raises CancelledError when the query was given up."""
+        if self._loop.is_closed():
+            coroutine.close()
+            raise CancelledError
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        self._waiting = future
+        self._waiting.add(future)
         if self._given_up:  # seen here, or give_up sees the future
             future.cancel()
-        return future.result()
+        try:
+            return future.result()
+        finally:
+            self._waiting.discard(future)
 
     def _report(self, error: Exception) -> None:
         failure = self._failure or error
@@ -192,6 +224,3 @@ class _Run:
             self._wait(self._chunks.put(failure))
         except CancelledError:
             return  # given up
-
-    _failure: QueryError | None = None
-    """Why rows could not be read: DataFusion buries it in texts of its own."""

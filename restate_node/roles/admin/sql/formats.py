@@ -13,12 +13,12 @@ import io
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
 from typing import Any, Final
 
 import msgspec
 
 from restate_node.roles.admin.sql.arrow import DataType, RecordBatch, pa
+from restate_node.roles.admin.sql.forms import Format
 from restate_node.roles.admin.sql.session import Answer
 
 _EPOCH: Final = datetime(1970, 1, 1)
@@ -26,13 +26,6 @@ _DIGITS: Final = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 
 Convert = Callable[[Any], list[Any]]
 """The values of an array, ready for JSON."""
-
-
-class Format(Enum):
-    """What a client reads. The value is the content type."""
-
-    ARROW = "application/vnd.apache.arrow.stream"
-    JSON = "application/json"
 
 
 def encode(answer: Answer, form: Format) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ A scan holds at most one round of pages; the next is read when the reader wants 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +23,7 @@ from restate_node.cluster.metadata_cache import MetadataCache
 from restate_node.fabric.fabric import Fabric
 from restate_node.roles.admin.liveness import Liveness
 from restate_node.roles.admin.sql.read_plan import plan_reads
-from restate_node.roles.admin.sql.sources import Restriction, RowScan, RowsUnavailable
+from restate_node.roles.admin.sql.sources import Missing, Restriction, RowScan, RowsUnavailable
 from restate_node.types.fabric import RpcFailure
 from restate_node.types.ids import GenerationalNodeId, PartitionId
 from restate_node.types.introspection import Table
@@ -91,6 +92,8 @@ class PartitionRows:
 
 class _PartitionScan:
     """What is left to read: for each unfinished read, its next page."""
+
+    missing: Sequence[Missing] = ()
 
     def __init__(self, source: PartitionRows, reads: list[ReadRows]) -> None:
         self._source = source

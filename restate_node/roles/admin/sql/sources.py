@@ -8,6 +8,7 @@ MUST still give out every row that meets it; rows that do not meet it are droppe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,8 +32,21 @@ class RowsUnavailable(Exception):
     """A part of the rows cannot be read now. The message says why; try again later."""
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A node whose rows are not in the answer, and why."""
+
+    node: str
+    reason: str
+
+
 class RowScan(Protocol):
     """One pass over a table."""
+
+    @property
+    def missing(self) -> Sequence[Missing]:
+        """Who could not be asked, if that is no failure; complete at the end of the scan."""
+        ...
 
     async def next_rows(self) -> list[list[Any]] | None:
         """At least one row, or None at the end. Raises RowsUnavailable.
@@ -52,6 +66,8 @@ class RowSource(Protocol):
 
 class KnownRows:
     """A scan of rows that are in memory already."""
+
+    missing: Sequence[Missing] = ()
 
     def __init__(self, rows: list[list[Any]]) -> None:
         self._rows = rows
