@@ -25,6 +25,9 @@ from restate_node.roles.admin.operator_service import Operator, OperatorSources
 from restate_node.roles.admin.registry import SchemaRegistry
 from restate_node.roles.admin.rest.application import AdminApplication, AdminSources
 from restate_node.roles.admin.rest.cluster import About
+from restate_node.roles.admin.sql.endpoint import query_endpoint
+from restate_node.roles.admin.sql.engine import QueryEngine
+from restate_node.roles.admin.sql.engines import user_engine
 from restate_node.roles.admin.state_patch import StatePatcher
 from restate_node.roles.http_ingress.application import Ingress, IngressLimits
 from restate_node.roles.http_ingress.submission import InvocationClient
@@ -124,8 +127,14 @@ def admin_api(node: Node) -> AsgiApplication:
             registry=registry,
             patcher=StatePatcher(node.cache, _started(node.membership), node.fabric),
             controls=InvocationControl(_started(node.calls), node.ports.stream()),
+            query=query_endpoint(_query_engine(node)),
         )
     )
+
+
+def _query_engine(node: Node) -> QueryEngine:
+    membership = _started(node.membership)
+    return user_engine(node.cache, membership, node.fabric, lambda: node.cache.schema.value)
 
 
 def ingress_api(node: Node) -> AsgiApplication:
