@@ -99,6 +99,8 @@ def _converter(kind: DataType) -> Convert:
         return _moments(kind.unit, "Z" if kind.tz else "")
     if types.is_duration(kind):
         return _durations(kind.unit)
+    if types.is_interval(kind):
+        return _intervals
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return _lists
     if types.is_struct(kind):
@@ -161,6 +163,23 @@ def _duration(value: int | None, digits: int) -> str | None:
         return None if value is None else "P0D"
     seconds, fraction = divmod(abs(value), 10**digits)
     return f"{'-' if value < 0 else ''}PT{seconds}{_fraction(fraction, digits, groups=1)}S"
+
+
+def _intervals(column: Any) -> list[Any]:
+    return [None if value is None else _interval(*value) for value in column.to_pylist()]
+
+
+def _interval(months: int, days: int, nanoseconds: int) -> str:
+    """`14 mons 3 days 4 hours`; an interval of nothing is `0 secs`."""
+    sign = "-" if nanoseconds < 0 else ""
+    seconds, rest = divmod(abs(nanoseconds), 10**9)
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    parts = [f"{months} mons"] if months else []
+    parts += [f"{days} days"] if days else []
+    parts += [f"{sign}{hours} hours"] if hours else []
+    parts += [f"{sign}{minutes} mins"] if minutes else []
+    parts += [f"{sign}{seconds % 60}.{rest:09} secs"] if seconds % 60 or rest else []
+    return " ".join(parts) or "0 secs"
 
 
 def _fraction(fraction: int, digits: int, groups: int) -> str:
