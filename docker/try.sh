@@ -147,15 +147,33 @@ await() {
     echo "$1: after $(($(date +%s) - began)) s"
 }
 
-# A state write through the admin port: the answer comes when the log has committed the record.
+# State writes through the admin port, after a deployment that only says what it is was registered:
+# the answer comes when the log has committed the record.
 write() {
     "$engine" exec "$(container "$observer")" python3 -c '
-import json, sys, urllib.request
-for number in range(20):
-    body = json.dumps({"object_key": f"key-{number}", "new_state": {"count": [49]}}).encode()
+import http.server, json, sys, threading, urllib.request
+handlers = [{"name": "add"}]
+manifest = {"protocolMode": "REQUEST_RESPONSE", "minProtocolVersion": 5, "maxProtocolVersion": 7,
+            "services": [{"name": "counter", "ty": "VIRTUAL_OBJECT", "handlers": handlers}]}
+class Discovery(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-type", "application/vnd.restate.endpointmanifest.v4+json")
+        self.end_headers()
+        self.wfile.write(json.dumps(manifest).encode())
+def post(path, content):
     head = {"content-type": "application/json"}
-    url = f"http://{sys.argv[1]}:9070/services/counter/state"
-    status = urllib.request.urlopen(urllib.request.Request(url, body, head), timeout=30).status
+    request = urllib.request.Request(f"http://{sys.argv[1]}:9070/{path}",
+                                     json.dumps(content).encode(), head)
+    return urllib.request.urlopen(request, timeout=30).status
+server = http.server.HTTPServer(("127.0.0.1", 0), Discovery)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+uri = f"http://127.0.0.1:{server.server_port}/"
+status = post("deployments", {"uri": uri, "use_http_11": True})
+assert status in (200, 201), status
+for number in range(20):
+    state = {"object_key": f"key-{number}", "new_state": {"count": [49]}}
+    status = post("services/counter/state", state)
     assert status == 202, status
 print("20 writes are committed")' "$observer"
 }

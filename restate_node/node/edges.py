@@ -67,6 +67,8 @@ Handlers = TypeVar("Handlers")
 COMPACTION_TIMEOUT_MS: Final = 30 * 60 * 1000
 QUERY_TIMEOUT_MS: Final = 90_000
 """Longer than a query may take: it says itself why it ended."""
+RECORD_OVERHEAD_BYTES: Final = 256 * 1024
+"""What an invocation has in a record besides its argument: headers above all."""
 CLUSTER_CTRL: Final = "restate.cluster_ctrl.ClusterCtrlSvc"
 
 
@@ -137,10 +139,13 @@ def _query_engine(node: Node) -> QueryEngine:
     return user_engine(node.cache, membership, node.fabric, lambda: node.cache.schema.value)
 
 
-def ingress_api(node: Node) -> AsgiApplication:
+def ingress_api(node: Node) -> Ingress:
     """The ingress of a node that is ready."""
     client = InvocationClient(_started(node.calls), node.ports.clock, node.ports.stream())
-    limits = IngressLimits(node.options.ingress.request_size_limit_bytes)
+    # A body travels in one record, beside the headers that came with it.
+    record_bytes_max = node.options.bifrost.record_size_limit_bytes - RECORD_OVERHEAD_BYTES
+    body_bytes_max = min(node.options.ingress.request_size_limit_bytes, record_bytes_max)
+    limits = IngressLimits(max(0, body_bytes_max))
     return Ingress(node.cache.schema, client, HandlerDefaults.of(node.options), limits)
 
 

@@ -165,7 +165,8 @@ async def _serve_edges(
 async def _serve_ingress(node: Node, address: ListenAddress, socket_path: Path) -> None:
     """Open the port of the ingress once the node is ready."""
     await node.ready.until(bool)
-    await IngressServer(ingress_api(node), address, socket_path).run()
+    ingress = ingress_api(node)
+    await IngressServer(ingress, address, socket_path, on_drained=ingress.stop_waiting).run()
 
 
 async def _serve_admin(node: Node, address: ListenAddress) -> None:

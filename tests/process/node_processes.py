@@ -26,6 +26,8 @@ from threading import Event
 from time import monotonic
 from typing import Any, Final, TypeVar
 
+from tests.process.endpoint import counter_endpoint
+
 T = TypeVar("T")
 
 HOST: Final = "127.0.0.1"
@@ -183,9 +185,19 @@ class NodeProcess:
         return json.loads(outcome.out)
 
     def patch_state(self, key: str, value: bytes) -> int:
-        """Replace the state of an object; the HTTP status."""
-        body = {"object_key": key, "new_state": {"value": list(value)}}
-        return http(f"{self.admin}/services/counter/state", json.dumps(body).encode())[0]
+        """Replace the state of an object; the HTTP status. Its service is registered when this node
+        does not know it.
+        """
+        body = json.dumps({"object_key": key, "new_state": {"value": list(value)}}).encode()
+        status = http(f"{self.admin}/services/counter/state", body)[0]
+        if status == 404 and self.register_counter() in (200, 201):
+            status = http(f"{self.admin}/services/counter/state", body)[0]
+        return status
+
+    def register_counter(self) -> int:
+        """Register a deployment with the object `counter`; the HTTP status."""
+        body = {"uri": counter_endpoint(), "use_http_11": True}
+        return http(f"{self.admin}/deployments", json.dumps(body).encode())[0]
 
 
 def guarded(command: Sequence[str]) -> list[str]:

@@ -131,6 +131,25 @@ def test_health_and_metrics_are_on_the_fabric_port(node: NodeProcess) -> None:
     assert http(f"{node.admin}/health")[0] == 200
 
 
+def test_ingress_speaks_both_protocols(node: NodeProcess) -> None:
+    """Goal: clients of either kind reach it. How: one request each, HTTP/2 with prior knowledge."""
+    status, answer = http(f"{node.ingress}/nowhere/greet", b"1")
+    assert status == 404
+    assert b"not found" in answer
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+    with socket.create_connection((HOST, node.ingress_port), timeout=5) as connection:
+        connection.sendall(preface)
+        assert connection.recv(9)[3] == 4, "the first frame is SETTINGS"
+
+
+def test_services_are_registered(node: NodeProcess) -> None:
+    """Goal: discovered, stored, and known after the answer; the ingress knows them too."""
+    assert node.register_counter() in (200, 201)
+    status, answer = http(f"{node.admin}/services/counter")
+    assert (status, json.loads(answer)["ty"]) == (200, "VirtualObject")
+    assert json.loads(http(f"{node.ingress}/restate/health")[1]) == {"services": ["counter"]}
+
+
 def test_state_is_accepted_and_applied(node: NodeProcess) -> None:
     """Goal: 202 means committed, and it is applied. How: the applied position grows by one each."""
     before = applied(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,27 @@ async def test_what_does_not_end_is_cut_when_it_stops(tmp_path: Path) -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert await asking == b"Internal Server Error"
+
+
+@pytest.mark.parametrize("ask", [http1, http2])
+async def test_application_is_asked_to_answer_when_it_stops(
+    tmp_path: Path, ask: Callable[[IngressServer, str], Awaitable[Any]]
+) -> None:
+    """Goal: in both protocols, who waits gets an answer. Method: the application lets go when it is
+    asked to.
+    """
+    recorder = Recorder()
+    server = IngressServer(
+        recorder, HERE, tmp_path / "ingress.sock", on_drained=recorder.let_go.set
+    )
+    task = asyncio.ensure_future(server.run())
+    async with asyncio.timeout(10):
+        await server.started.wait()
+        asking = asyncio.ensure_future(ask(server, "/slow"))
+        await recorder.entered.wait()
+        task.cancel()
+        assert b" 0 " in b"".join([await asking] if ask is http1 else await asking)
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_silent_connections_are_closed(tmp_path: Path) -> None:

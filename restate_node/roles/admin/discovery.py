@@ -27,6 +27,15 @@ from restate_node.wire.endpoint_manifest import ACCEPT, BadManifest, parse_manif
 
 MANIFEST_BYTES_MAX: Final = 16 * 1024 * 1024
 DISCOVERY_TIMEOUT_S: Final = 20.0
+PAUSES_S: Final = (0.1, 0.2, 0.4, 0.6, 0.6)
+"""Between attempts: a deployment may be about to start, and asking again costs nothing."""
+_PASSING: Final = (
+    FailureCause.REFUSED,
+    FailureCause.CLOSED,
+    FailureCause.RESET,
+    FailureCause.GOAWAY,
+)
+"""Nobody listens yet; or a connection ended that was open from before it was replaced."""
 SHOWN_BYTES_MAX: Final = 512
 """Of an answer that is no manifest, in the error."""
 
@@ -95,10 +104,9 @@ async def discover(
 async def _ask(transport: ServiceTransport, address: EndpointAddress, head: RequestHead) -> Fetched:
     try:
         async with asyncio.timeout(DISCOVERY_TIMEOUT_S):
-            return await fetch(transport, address, head, body_bytes_max=MANIFEST_BYTES_MAX)
+            return await _fetch(transport, address, head)
     except ServiceError as error:
-        code = "META0003"
-        hint = ""
+        code, hint = "META0003", ""
         if error.cause is FailureCause.PROTOCOL and address.http_version is TransportVersion.HTTP_2:
             code = "META0014"
             hint = "; server possibly supports only HTTP1.1, consider discovery with --use-http1.1"
@@ -106,3 +114,17 @@ async def _ask(transport: ServiceTransport, address: EndpointAddress, head: Requ
     except TimeoutError:
         text = f"'{address.uri}' did not answer within {DISCOVERY_TIMEOUT_S:.0f} s"
         raise DiscoveryFailed("META0003", text) from None
+
+
+async def _fetch(
+    transport: ServiceTransport, address: EndpointAddress, head: RequestHead
+) -> Fetched:
+    """Raises ServiceError."""
+    for pause_s in PAUSES_S:
+        try:
+            return await fetch(transport, address, head, body_bytes_max=MANIFEST_BYTES_MAX)
+        except ServiceError as error:
+            if error.cause not in _PASSING:
+                raise
+        await asyncio.sleep(pause_s)
+    return await fetch(transport, address, head, body_bytes_max=MANIFEST_BYTES_MAX)

@@ -110,6 +110,12 @@ class Ingress:
         self._client = client
         self._defaults = defaults
         self._limits = limits
+        self._waiting: dict[asyncio.Task[Any], None] = {}
+
+    def stop_waiting(self) -> None:
+        """The node stops: tell everybody who waits how to find out what became of it."""
+        for task in self._waiting:
+            task.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -186,7 +192,7 @@ class Ingress:
     async def _send(self, invocation: Invocation) -> Answer:
         """Not given up when the client leaves: it asked for exactly this."""
         told = id_header(invocation.id)
-        submitted = await _until_stopped(
+        submitted = await self._until_stopped(
             _answered(self._client.submit(invocation, wait=False), told), told
         )
         content = {"invocationId": told[1].decode()}
@@ -200,7 +206,7 @@ class Ingress:
     ) -> Answer:
         told = id_header(invocation.id)
         submitting = _answered(self._client.submit(invocation, wait=True), told)
-        submitted = await _until_stopped(while_connected(submitting, receive), told)
+        submitted = await self._until_stopped(while_connected(submitting, receive), told)
         if invocation.target.kind is TargetKind.WORKFLOW_RUN and not submitted.is_new:
             return failure_answer(WORKFLOW_ALREADY_INVOKED, (told,))
         assert submitted.outcome is not None, "a leader answered a waiting call without outcome"
@@ -209,13 +215,32 @@ class Ingress:
             headers = (told, expiry_header(submitted.expires_at_ms))
         return _outcome_answer(submitted.outcome, output, headers)
 
+    async def _until_stopped(
+        self, request: Coroutine[Any, Any, Any], told: tuple[bytes, bytes]
+    ) -> Any:
+        """The result; a node that stops says so instead of cutting those who wait."""
+        task = asyncio.current_task()
+        assert task is not None, "requests run in tasks"
+        self._waiting[task] = None
+        try:
+            return await request
+        except asyncio.CancelledError:
+            text = (
+                "this node is stopping; what was called goes on. Ask another node: attach by the "
+                "id in x-restate-id, or repeat the request with the same idempotency key or "
+                "workflow key"
+            )
+            raise Refused(503, text, (told, (b"retry-after", b"1"))) from None
+        finally:
+            del self._waiting[task]
+
     # ------------------------------------------------------------ outcomes
 
     async def _outcome(self, path: OutcomePath, receive: Receive) -> Answer:
         invocation = self._invocation_of(path)
         told = id_header(invocation)
         attaching = _answered(self._client.attach(invocation, wait=path.wait), told)
-        attached = await _until_stopped(while_connected(attaching, receive), told)
+        attached = await self._until_stopped(while_connected(attaching, receive), told)
         match attached.status:
             case AttachStatus.NOT_FOUND:
                 return _unknown(told, path.wait)
@@ -348,18 +373,6 @@ async def _answered(request: Coroutine[Any, Any, Any], *headers: tuple[bytes, by
             "idempotency key or workflow key, or attach by the id in x-restate-id"
         )
         raise Refused(503, text, (*headers, (b"retry-after", b"1"))) from None
-
-
-async def _until_stopped(request: Coroutine[Any, Any, Any], told: tuple[bytes, bytes]) -> Any:
-    """The result; a node that stops says so instead of cutting those who wait."""
-    try:
-        return await request
-    except asyncio.CancelledError:
-        text = (
-            "this node is stopping; what was called goes on. Ask another node: attach by the id "
-            "in x-restate-id, or repeat the request with the same idempotency key or workflow key"
-        )
-        raise Refused(503, text, (told, (b"retry-after", b"1"))) from None
 
 
 def _preflight(request: IngressRequest) -> Answer:

@@ -8,7 +8,7 @@ clients speak, does not share the slower way. Local clients may use the socket i
 
 Invariants: a connection that says nothing is closed after `identify_timeout_ms`; requests and
 connections are bounded; after a cancellation nothing is accepted, what is in flight has
-`stop_grace_s`, and the rest is cut.
+`drain_s`, then the application is asked to answer whatever it can, and the rest is cut.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class IngressServerOptions:
     http1: HttpServerOptions = field(
         default_factory=lambda: HttpServerOptions(requests_max=8192, stop_grace_s=2)
     )
+    drain_s: float = 0.5
+    """What requests in flight have to end by themselves when the server stops."""
     http2_connections_max: int = 512
     http2_streams_max: int = 1000
     """Requests at once on one connection."""
@@ -58,9 +60,12 @@ class IngressServer:
         address: ListenAddress,
         socket_path: Path,
         options: IngressServerOptions | None = None,
+        on_drained: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_drained` is called when those that still wait should be answered at once."""
         options = options or IngressServerOptions()
         self._options = options
+        self._on_drained = on_drained
         self._http1 = uvicorn_server(application, options.http1, lambda: None)
         self._http2 = UnixHttpServer(
             "ingress",
@@ -106,6 +111,7 @@ class IngressServer:
             for task in done:
                 task.result()
         finally:
+            asyncio.get_running_loop().call_later(self._options.drain_s, self._on_drained)
             front.cancel()
             http2.cancel()
             self._http1.should_exit = True

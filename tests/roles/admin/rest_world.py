@@ -15,6 +15,7 @@ from restate_node.roles.admin.rest.cluster import About
 from restate_node.runtime.services import (
     EndpointAddress,
     Exchange,
+    ExchangeBroken,
     FailureCause,
     HttpVersion,
     RequestHead,
@@ -88,9 +89,13 @@ class Endpoints:
     )
     failure: FailureCause = FailureCause.REFUSED
     status: int = 200
+    losses: list[FailureCause] = field(default_factory=list[FailureCause])
+    """How the next attempts end, before there is an answer."""
 
     async def open(self, address: EndpointAddress, head: RequestHead) -> Exchange:
         self.asked.append((address, head))
+        if self.losses:
+            raise ExchangeBroken(address, self.losses.pop(0), "it was not to be")
         if address.uri not in self.manifests:
             raise ServiceUnreachable(address, self.failure, "it did not work")
         version = address.http_version

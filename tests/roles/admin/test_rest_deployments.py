@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from restate_node.runtime.services import FailureCause, HttpVersion
+from restate_node.sim.loop import SimLoop, simulate
 from restate_node.types.metadata_kv import VersionedValue
 from restate_node.wire.endpoint_manifest import ACCEPT
 from restate_node.wire.schema import decode_schema
@@ -143,7 +144,7 @@ async def test_dry_run_registers_nothing(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("cause", "code"),
-    [(FailureCause.REFUSED, "META0003"), (FailureCause.PROTOCOL, "META0014")],
+    [(FailureCause.NAME, "META0003"), (FailureCause.PROTOCOL, "META0014")],
 )
 async def test_deployment_that_cannot_be_reached(
     bench: Bench, cause: FailureCause, code: str
@@ -153,6 +154,24 @@ async def test_deployment_that_cannot_be_reached(
     message = (await bench.post("/deployments", uri=URI)).refused(500, code)
     assert URI in message
     assert ("--use-http1.1" in message) is (code == "META0014")
+
+
+def test_deployment_that_is_about_to_start() -> None:
+    """Goal: it is asked again for two seconds. Method: connections are refused and closed at first;
+    then for ever, on a virtual clock.
+    """
+
+    async def main(loop: SimLoop) -> None:
+        bench = Bench()
+        bench.endpoints.manifests[URI] = manifest(GREETER)
+        bench.endpoints.losses = [FailureCause.REFUSED, FailureCause.CLOSED]
+        assert (await bench.post("/deployments", uri=URI)).status == 201
+        assert len(bench.endpoints.asked) == 3
+        started = loop.time()
+        (await bench.post("/deployments", uri="http://nobody/")).refused(500, "META0003")
+        assert 1.5 < loop.time() - started < 2.5
+
+    simulate(1, main)
 
 
 async def test_deployment_that_is_none(bench: Bench) -> None:
