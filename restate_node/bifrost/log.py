@@ -58,6 +58,7 @@ from restate_node.types.ids import (
 from restate_node.types.logs import (
     Chain,
     InMemorySegment,
+    Logs,
     ProviderKind,
     ReplicatedParams,
     ReplicatedSegment,
@@ -192,6 +193,11 @@ class Bifrost:
                 break
             point = to_lsn(segment.base_lsn, offset)
         return point
+
+    async def chains(self) -> Logs:
+        """All chains as the metadata store has them now. Raises LogUnavailable."""
+        await self._keeper.refresh()
+        return self._metadata.logs.value
 
     # ------------------------------------------------------------ segments
 
