@@ -62,7 +62,7 @@ class RepairProgress:
 
     def refuse(self, problem: str) -> None:
         """Keep the first few."""
-        if len(self.problems) < PROBLEMS_MAX:
+        if problem not in self.problems and len(self.problems) < PROBLEMS_MAX:
             self.problems.append(problem)
 
     def plan(self, copy: PlannedCopy) -> None:

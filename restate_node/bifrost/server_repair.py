@@ -56,6 +56,8 @@ LOGLETS_AT_ONCE_MAX: Final = 4
 class OwnLogServer(Protocol):
     """What a repair needs of this node's log server besides storing; texts say why not."""
 
+    async def refresh(self) -> str | None: ...
+
     async def close_logs(self, through: Mapping[LogId, SegmentIndex]) -> str | None: ...
 
     async def trim(self, request: TrimLoglet) -> str | None: ...
@@ -114,7 +116,10 @@ class ServerRepair:
         )
 
     async def _run(self) -> None:
+        _check(await self._server.refresh())
         node = self._metadata.nodes.value.find(self._me)
+        if node is not None:
+            self.progress.before = node.storage_state
         if node is None:
             raise Refused(f"{self._me} is no member of the cluster any more: restart the node")
         reason = unrepairable(node)
@@ -123,7 +128,8 @@ class ServerRepair:
         if self.progress.dry_run:
             await self._try(await self._bifrost.chains())
         elif node.storage_state is not StorageState.READ_WRITE:
-            await self._repair()
+            with self._bifrost.repairing_own_server():
+                await self._repair()
 
     async def _try(self, logs: Logs) -> None:
         """What a repair would do; of open loglets, as far as they are committed now."""

@@ -161,6 +161,7 @@ class Host:
         )
         self.clock = SimClock(world.loop)
         store = LogStore.open(world.medium(self.id).mount(self.process))
+        self.log_store = store
         self.log_server = LogServer(store, self.fabric, self.clock, self.tasks)
         self.log_server.start(self.mode)
         client = FakeMetadataClient(world.table, rng)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from restate_node.cluster.metadata_cache import MetadataCache
+from restate_node.cluster.metadata_cache import KEY_OF, MetadataCache
 from restate_node.cluster.metadata_client import MetadataClient
 from restate_node.cluster.metadata_errors import MetadataError
 from restate_node.roles.log_server.log_store import LogStore
@@ -24,6 +24,7 @@ from restate_node.runtime.ports import Clock, StoreError
 from restate_node.types.fabric import RpcFailure
 from restate_node.types.ids import LogId, SegmentIndex
 from restate_node.types.log_messages import Status, TrimLoglet
+from restate_node.types.metadata import MetadataKind
 from restate_node.types.nodes import Node, StorageState
 
 
@@ -47,6 +48,17 @@ class RepairedLogServer:
         self._cache = cache
         self._client = client
         self._clock = clock
+
+    async def refresh(self) -> str | None:
+        """The newest storage state of the node is in the cache then; why not, if not."""
+        kind = MetadataKind.NODES_CONFIGURATION
+        try:
+            value = await self._client.get(KEY_OF[kind])
+        except MetadataError as error:
+            return f"the nodes configuration cannot be read: {error}"
+        if value is not None:
+            self._cache.install_blob(kind, value.data)
+        return None
 
     async def close_logs(self, through: Mapping[LogId, SegmentIndex]) -> str | None:
         """Durable when it returns; why it failed, if it did."""

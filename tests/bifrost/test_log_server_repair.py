@@ -13,7 +13,7 @@ import pytest
 from log_world import LOG, Host, World, batch
 
 from restate_node.bifrost.appender import Appender
-from restate_node.bifrost.errors import LogUnavailable
+from restate_node.bifrost.errors import AppendFailed, LogUnavailable
 from restate_node.bifrost.log import SegmentRequest
 from restate_node.bifrost.repair_progress import Phase, RepairProgress
 from restate_node.bifrost.server_repair import ServerRepair
@@ -61,6 +61,7 @@ class Book:
         self.appender: Appender = self.host.bifrost.appender(LOG)
         self.host.spawn(self.appender.run())
         self.records: dict[int, str] = {}
+        """By LSN; what is written by other means is not in it."""
 
     async def write(self, count: int, size: int = 0) -> None:
         """Acknowledged when it returns."""
@@ -182,7 +183,9 @@ def test_a_server_that_lost_everything_has_everything_again(death: Death) -> Non
             await book.next_segment()
         await book.write(7)
         host = await lose(world, 3, death)
+        assert host.log_store.marker() is None
         progress = await repair(host)
+        assert host.log_store.marker() is not None, "it is taken for complete from now on"
         assert (progress.phase, progress.problems) == (Phase.DONE, [])
         assert progress.closed == [LOG], "the open segment was moved off the node first"
         assert progress.records_copied >= len(book.records)
@@ -476,6 +479,49 @@ def test_a_log_that_cannot_go_elsewhere_is_ended_first() -> None:
         assert len(segments(host)) >= 1
 
     tell(story, hosts=2)
+
+
+@pytest.mark.parametrize("hosts", [2, 3])
+def test_appends_under_way_when_the_data_was_lost(hosts: int) -> None:
+    """Goal: where all log servers hold each record, the tail cannot be proven without the one that
+    lost them; what was acknowledged is there all the same, and the log goes on.
+
+    How: a burst of appends into a nodeset of two, one of which dies in the middle with its disk.
+    """
+
+    async def story(world: World) -> None:
+        book = Book(world)
+        await book.write(3)
+        await book.next_segment(1, 2)
+        await book.write(2)
+        acknowledged: dict[int, str] = {}
+
+        def submit(text: str) -> None:
+            def committed(result: Lsn | AppendFailed) -> None:
+                if not isinstance(result, AppendFailed):
+                    acknowledged[result] = text
+
+            book.appender.submit(batch(text), committed)
+
+        async def burst() -> None:
+            for number in range(200):
+                submit(f"burst {number}")
+                await asyncio.sleep(0.0003)
+
+        book.host.spawn(burst())
+        await asyncio.sleep(world.rng.uniform(0.01, 0.05))
+        host = await lose(world, 2)
+        before = dict(acknowledged)
+        assert before, "the burst had begun"
+        progress = await repair(host)
+        assert (progress.phase, progress.problems) == (Phase.DONE, [])
+        await book.write(1)
+        await book.next_segment(*([1, 3] if hosts == 3 else [1, 2]))
+        held = await held_by(host, book.host)
+        for lsn, text in before.items():
+            assert held[lsn] == text
+
+    tell(story, range(6), hosts=hosts)
 
 
 def test_a_log_that_could_go_on_is_not_ended() -> None:
