@@ -19,6 +19,7 @@ from restate_node.bifrost.repair_progress import Phase, RepairProgress
 from restate_node.bifrost.server_repair import ServerRepair
 from restate_node.roles.log_server.service import LogServerState
 from restate_node.roles.log_server.start import StartMode
+from restate_node.sim.disk import DiskFaults
 from restate_node.sim.hosts import Death
 from restate_node.sim.loop import SimLoop, simulate
 from restate_node.types.fabric import RpcCode, RpcFailure
@@ -403,6 +404,25 @@ def test_a_target_whose_disk_is_full() -> None:
         host = await world.restart(3, StorageState.DATA_LOSS, StartMode.AWAITING_REPAIR)
         progress = await repair(host)
         assert progress.phase is Phase.DONE
+        assert await held_by(host, world.hosts[1]) == book.records
+
+    tell(story)
+
+
+def test_a_target_that_is_busy_is_only_late() -> None:
+    """Goal: a store that asks for pauses is filled all the same. How: half of all writes are sent
+    away.
+    """
+
+    async def story(world: World) -> None:
+        book = Book(world)
+        for _ in range(3):
+            await book.write(20)
+            await book.next_segment()
+        host = await lose(world, 3)
+        world.medium(host.id).faults = DiskFaults(busy_probability=0.7)
+        progress = await repair(host)
+        assert (progress.phase, progress.problems) == (Phase.DONE, [])
         assert await held_by(host, world.hosts[1]) == book.records
 
     tell(story)

@@ -86,6 +86,7 @@ class LogletRestoration:
         self._peers = peers
         self._silent: dict[PlainNodeId, str] = {}
         self._trim_point = LogletOffset(0)
+        self._copied = 0
 
     async def to_known_tail(self) -> LogletWork:
         """The same work, up to what is committed for certain of a loglet that stays open."""
@@ -103,10 +104,11 @@ class LogletRestoration:
         """The trim point that was heard of. Raises Refused, TargetFailed."""
         position, attempts = OLDEST_OFFSET, 0
         while position < self._work.end:
+            copied = self._copied
             try:
                 tail = await self._advance(position)
             except _Later as later:
-                attempts += 1
+                attempts = 1 if self._copied > copied else attempts + 1
                 if attempts >= ATTEMPTS_MAX:
                     raise Refused(str(later)) from None
                 await asyncio.sleep(PAUSE_S)
@@ -240,6 +242,7 @@ class LogletRestoration:
             raise _Later(f"the log server of {name} does not answer: {failure}") from None
         match answer.status:
             case Status.OK:
+                self._copied += run.count
                 self._progress.records_copied += run.count
                 self._progress.bytes_copied += len(run.body)
             case Status.DROPPED | Status.SEALING:

@@ -119,6 +119,8 @@ class LogStore:
 
     async def write_ends(self, through: Mapping[LogId, SegmentIndex]) -> None:
         """The loglets of each log up to that segment have ended; raises StoreError."""
+        if all(self._ended.get(log) == segment for log, segment in through.items()):
+            return
         batch = self.store.batch()
         for log, segment in through.items():
             batch.put(METADATA, _ENDED.pack(b"e", log), _INDEX.pack(segment))

@@ -11,8 +11,10 @@ until all its records are there again, and nobody chooses the server before it s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from restate_node.cluster.metadata_cache import KEY_OF, MetadataCache
 from restate_node.cluster.metadata_client import MetadataClient
@@ -20,12 +22,16 @@ from restate_node.cluster.metadata_errors import MetadataError
 from restate_node.roles.log_server.log_store import LogStore
 from restate_node.roles.log_server.service import LogServer, LogServerState
 from restate_node.roles.log_server.start import CannotStart, update_me, write_own_marker
-from restate_node.runtime.ports import Clock, StoreError
+from restate_node.runtime.ports import Clock, StoreBusy, StoreError
 from restate_node.types.fabric import RpcFailure
 from restate_node.types.ids import LogId, SegmentIndex
 from restate_node.types.log_messages import Status, TrimLoglet
 from restate_node.types.metadata import MetadataKind
 from restate_node.types.nodes import Node, StorageState
+
+BUSY_PAUSE_S: Final = 0.2
+BUSY_ATTEMPTS_MAX: Final = 100
+"""A database that has just taken all records of a server may have much to compact."""
 
 
 class NotReturned(Exception):
@@ -63,7 +69,7 @@ class RepairedLogServer:
     async def close_logs(self, through: Mapping[LogId, SegmentIndex]) -> str | None:
         """Durable when it returns; why it failed, if it did."""
         try:
-            await self._server.close_logs(through)
+            await _unless_busy(lambda: self._server.close_logs(through))
         except StoreError as error:
             return str(error)
         return None
@@ -93,9 +99,20 @@ class RepairedLogServer:
 
         try:
             if self._store.marker() is None:
-                await write_own_marker(self._store, me, self._clock)
+                await _unless_busy(lambda: write_own_marker(self._store, me, self._clock))
             self._server.serve_wholly()
             await update_me(self._cache, self._client, self._clock, returned)
         except (NotReturned, CannotStart, StoreError, MetadataError) as error:
             return str(error)
         return None
+
+
+async def _unless_busy(write: Callable[[], Awaitable[None]]) -> None:
+    """Raises StoreError; a store that is busy has written nothing, and is asked again."""
+    for _ in range(BUSY_ATTEMPTS_MAX):
+        try:
+            await write()
+            return
+        except StoreBusy:
+            await asyncio.sleep(BUSY_PAUSE_S)
+    raise StoreError("its log store stays busy: repeat the repair later")
