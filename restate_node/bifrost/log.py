@@ -14,7 +14,8 @@ first; the losers find out and use what is there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Final, assert_never
@@ -58,6 +59,7 @@ from restate_node.types.ids import (
 from restate_node.types.logs import (
     Chain,
     InMemorySegment,
+    Logs,
     ProviderKind,
     ReplicatedParams,
     ReplicatedSegment,
@@ -192,6 +194,20 @@ class Bifrost:
                 break
             point = to_lsn(segment.base_lsn, offset)
         return point
+
+    @contextmanager
+    def repairing_own_server(self) -> Generator[None]:
+        """Meanwhile this node's log server may get copies of records that prove a tail."""
+        self._provider.repairs_own_server = True
+        try:
+            yield
+        finally:
+            self._provider.repairs_own_server = False
+
+    async def chains(self) -> Logs:
+        """All chains as the metadata store has them now. Raises LogUnavailable."""
+        await self._keeper.refresh()
+        return self._metadata.logs.value
 
     # ------------------------------------------------------------ segments
 

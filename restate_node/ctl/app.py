@@ -27,7 +27,7 @@ NOUNS: tuple[tuple[str, str, str], ...] = (
     ("config", "config", "What the cluster is told to be"),
     ("metadata", "metadata", "Raw objects of the metadata store"),
     ("metadata-server", "metadata_server", "The servers of the metadata store (alias: ms)"),
-    ("replicated-loglet", "replicated_loglet", "Log servers and single loglets"),
+    ("replicated-loglet", "loglet_repair", "Log servers and single loglets"),
     ("snapshots", "snapshots", "Snapshots of partitions"),
     ("storage", "storage", "The databases on the disks of the nodes"),
     ("sql", "sql", "Ask in SQL about nodes, logs and partitions"),

@@ -149,6 +149,12 @@ PLAN_WORKER_STATES = Method(
     operator_pb2.PlanWorkerStatesRequest,
     operator_pb2.PlanWorkerStatesResponse,
 )
+START_REPAIR = Method(
+    f"{_OPERATOR}/StartRepair", operator_pb2.StartRepairRequest, operator_pb2.RepairProgress
+)
+GET_REPAIR = Method(
+    f"{_OPERATOR}/GetRepair", operator_pb2.GetRepairRequest, operator_pb2.RepairProgress
+)
 GET_EVENTS = Method(
     f"{_OPERATOR}/GetEvents", operator_pb2.GetEventsRequest, operator_pb2.GetEventsResponse
 )

@@ -23,6 +23,7 @@ from restate_node.roles.admin.cluster_ctrl import ClusterCtrl
 from restate_node.roles.admin.invocation_control import InvocationControl
 from restate_node.roles.admin.operator_service import Operator, OperatorSources
 from restate_node.roles.admin.registry import SchemaRegistry
+from restate_node.roles.admin.repair_service import RepairService
 from restate_node.roles.admin.rest.application import AdminApplication, AdminSources
 from restate_node.roles.admin.rest.cluster import About
 from restate_node.roles.admin.sql.endpoint import query_endpoint
@@ -342,6 +343,30 @@ def _operator(node: Node) -> list[AnyMethod]:
             operator.GetEventsResponse,
             handlers.get_events,
         ),
+        *_repairs(node, service),
+    ]
+
+
+def _repairs(node: Node, service: str) -> list[AnyMethod]:
+    """Of the log server of this node."""
+
+    def repairs() -> RepairService:
+        if not node.has_role(Role.LOG_SERVER):
+            text = "this node has not the role log-server: choose a node that has"
+            raise GrpcError(StatusCode.FAILED_PRECONDITION, text)
+        return _started(node.repairs)
+
+    async def start(message: operator.StartRepairRequest) -> operator.RepairProgress:
+        return await repairs().start_repair(message)
+
+    async def get(message: operator.GetRepairRequest) -> operator.RepairProgress:
+        return await repairs().get_repair(message)
+
+    return [
+        GrpcMethod(
+            service, "StartRepair", operator.StartRepairRequest, operator.RepairProgress, start
+        ),
+        GrpcMethod(service, "GetRepair", operator.GetRepairRequest, operator.RepairProgress, get),
     ]
 
 

@@ -21,6 +21,7 @@ from restate_node.bifrost.chain_keeper import ChainKeeper
 from restate_node.bifrost.failover import Failover, alive_in
 from restate_node.bifrost.log import Bifrost
 from restate_node.bifrost.replicated.provider import ReplicatedProvider
+from restate_node.bifrost.server_repair import ServerRepair
 from restate_node.cluster.membership import Membership
 from restate_node.cluster.metadata_cache import MetadataCache
 from restate_node.cluster.metadata_client import MetadataClient
@@ -36,11 +37,13 @@ from restate_node.protocol.sequencer import SequencerOptions
 from restate_node.roles.admin.cluster_ctrl import ClusterCtrl
 from restate_node.roles.admin.cluster_state import ClusterStateCollector
 from restate_node.roles.admin.controller import Controller
+from restate_node.roles.admin.repair_service import RepairService
 from restate_node.roles.admin.snapshot_requests import SnapshotRequests
 from restate_node.roles.admin.sql.cluster_catalog import ClusterSources
 from restate_node.roles.admin.sql.engines import cluster_engine
 from restate_node.roles.admin.sql.query_service import QueryService
 from restate_node.roles.log_server.log_store import LogStore
+from restate_node.roles.log_server.repair import RepairedLogServer
 from restate_node.roles.log_server.service import LogServer
 from restate_node.roles.log_server.start import prepare
 from restate_node.roles.metadata_server.service import MetadataServer
@@ -112,6 +115,8 @@ class Node:
         self.calls: PartitionCalls | None = None
         self.bifrost: Bifrost | None = None
         self.log_server: LogServer | None = None
+        self._repaired: RepairedLogServer | None = None
+        self.repairs: RepairService | None = None
         self.worker: PartitionManager | None = None
         self.collector: ClusterStateCollector | None = None
         self.controller: Controller | None = None
@@ -156,6 +161,7 @@ class Node:
         self.calls.start(self.tasks)
         await self._start_log_server()
         self.bifrost = self._start_bifrost(self.membership)
+        self._start_repairs(self.membership, self.bifrost)
         self._start_worker()
         self._start_admin()
         own = OwnRows(me, self.options, self.bifrost, self.log_server)
@@ -188,9 +194,31 @@ class Node:
         if not self.has_role(Role.LOG_SERVER):
             return
         store = LogStore.open(self.ports.disk)
-        await prepare(store, self.cache, self.client, self.ports.clock)
-        self.log_server = LogServer(store, self.fabric, self.ports.clock, self.tasks)
-        self.log_server.start()
+        clock = self.ports.clock
+        repairable = self.options.log_server.repair_after_data_loss
+        mode = await prepare(store, self.cache, self.client, clock, repairable=repairable)
+        self.log_server = LogServer(store, self.fabric, clock, self.tasks)
+        self.log_server.start(mode)
+        self._repaired = RepairedLogServer(self.log_server, store, self.cache, self.client, clock)
+
+    def _start_repairs(self, membership: Membership, bifrost: Bifrost) -> None:
+        """A node repairs its own log server, and no other."""
+        repaired = self._repaired
+        if repaired is None:
+            return
+
+        def make(dry_run: bool) -> ServerRepair:
+            return ServerRepair(
+                self.cache,
+                bifrost,
+                self.fabric,
+                repaired,
+                lambda node: alive_in(membership, node),
+                self.ports.stream(),
+                dry_run=dry_run,
+            )
+
+        self.repairs = RepairService(self.cache, self.tasks, make)
 
     def _start_bifrost(self, membership: Membership) -> Bifrost:
         """The log is used on every node: workers write it, admins inspect it."""

@@ -14,12 +14,14 @@ Driven by the loglet worker (answers, backfill) and by the opening of a log stor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from restate_node.types.log_messages import DigestEntry, RecordStatus, StoredRun
+import xxhash
+
+from restate_node.types.log_messages import ChecksumRun, DigestEntry, RecordStatus, StoredRun
 from restate_node.types.offsets import LogletOffset
-from restate_node.types.records import RecordBatch, cut
+from restate_node.types.records import RecordBatch, cut, iterate, join
 
 
 class Span(NamedTuple):
@@ -77,6 +79,31 @@ def digest(spans: Iterable[Span], window: Span, trim_point: LogletOffset) -> lis
     for first, tail in merged(clipped(spans, rest)):
         entries.append(DigestEntry(first, LogletOffset(tail - 1), RecordStatus.EXISTS))
     return entries
+
+
+def joined(runs: Sequence[StoredRun], bytes_max: int) -> list[StoredRun]:
+    """Contiguous runs as fewer ones, none larger than `bytes_max` unless it was before."""
+    groups: list[list[StoredRun]] = []
+    size = 0
+    for run in runs:
+        if groups and size + len(run.body) <= bytes_max:
+            groups[-1].append(run)
+        else:
+            groups.append([run])
+            size = 0
+        size += len(run.body)
+    return [_as_one(group) for group in groups]
+
+
+def _as_one(runs: Sequence[StoredRun]) -> StoredRun:
+    batch = join([RecordBatch(run.count, run.body) for run in runs])
+    return StoredRun(runs[0].first_offset, batch.count, batch.body)
+
+
+def checksums(run: StoredRun) -> ChecksumRun:
+    """One sum per record, so that runs which were cut differently can be compared."""
+    sum_of = xxhash.xxh3_64_digest
+    return ChecksumRun(run.first_offset, b"".join([sum_of(one) for one in iterate(run.body)]))
 
 
 def unbroken_from(spans: Iterable[Span], trim_point: LogletOffset) -> LogletOffset:

@@ -272,6 +272,12 @@ class LogletState:
         self._seal_pending = False
         self.sealed = True
 
+    def ended(self) -> None:
+        """The chain says that the loglet has ended, and a row of the store says so too: as good as
+        a seal, for a server that may have forgotten its own.
+        """
+        self.sealed = True
+
     def trim(self, trim: TrimLoglet) -> TrimDecision:
         """What to do with a trim; the trim point never passes the local tail, nor moves back."""
         self.release(trim.known_global_tail)

@@ -7,6 +7,10 @@
     gone, disabled   serve nothing new         serve             refuse
     data-loss        refuse                    refuse            refuse
 
+An operator who wants the server repaired says so beforehand (`log-server.repair-after-data-loss`):
+then data loss does not end the start. The state still turns to data-loss, but the server stays up,
+takes nothing but repairs and promises nothing, until a repair has made it whole.
+
 The texts are what operators search for: they are part of the contract.
 """
 
@@ -34,9 +38,14 @@ class Provision:
 
 @dataclass(frozen=True, slots=True)
 class LostData:
-    """Turn the state to data-loss, then stop with this error."""
+    """Turn the state to data-loss, then stop with this error; await a repair if there is none."""
 
-    error: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitRepair:
+    """Take repairs and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +55,18 @@ class RefuseStart:
     error: str
 
 
-StartDecision: TypeAlias = Serve | Provision | LostData | RefuseStart
+StartDecision: TypeAlias = Serve | Provision | LostData | AwaitRepair | RefuseStart
 
 
 def decide_start(
-    me: PlainNodeId, name: str, state: StorageState, marker: StorageMarker | None
+    me: PlainNodeId,
+    name: str,
+    state: StorageState,
+    marker: StorageMarker | None,
+    *,
+    repairable: bool = False,
 ) -> StartDecision:
-    """What to do when the role starts."""
+    """What to do when the role starts; `repairable`: the operator wants to repair lost data."""
     if marker is not None and marker.id != me:
         return RefuseStart(
             f"the log store in this data directory belongs to N{marker.id}, this is N{me} "
@@ -62,9 +76,9 @@ def decide_start(
         case StorageState.PROVISIONING:
             return Provision(write_marker=marker is None)
         case StorageState.DATA_LOSS:
-            return RefuseStart(data_loss_text(me))
+            return AwaitRepair() if repairable else RefuseStart(data_loss_text(me))
         case StorageState.READ_WRITE | StorageState.READ_ONLY if marker is None:
-            return LostData(data_loss_text(me))
+            return LostData(None if repairable else data_loss_text(me))
         case _:
             return Serve()
 

@@ -22,6 +22,10 @@ A tail is never below anything that was acknowledged before the question was ask
 f-majority meets every write quorum. A node that jumped over a hole counts as having what is in
 the hole: it jumped because that was committed.
 
+A server that is being repaired is silent here: its tail means nothing. But it takes records, so it
+counts among those to which a write quorum can be completed (`repairable`). Where all members hold
+each record, no tail could be proven without it.
+
 **One sealed tail.** Two searches may hear from different f-majorities and find different tails,
 each of them correct, since the records between are unacknowledged. Which one is *the* tail is
 decided by the chain: the first writer of the next segment's base wins, all others MUST take that.
@@ -33,6 +37,7 @@ send WaitForTail and feed the answers again, and seal when the sequencer is gone
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -87,11 +92,17 @@ TailDecision: TypeAlias = Undecided | Open | Sealed | NeedsRepair | SealFirst | 
 class TailTally:
     """Counts the answers of one search; an answer replaces the node's former one."""
 
-    __slots__ = ("_all_provisioning", "_headers", "_quorum", "trim_point")
+    __slots__ = ("_all_provisioning", "_headers", "_quorum", "_repairable", "trim_point")
 
-    def __init__(self, quorum: NodesetChecker, all_provisioning: bool = False) -> None:
+    def __init__(
+        self,
+        quorum: NodesetChecker,
+        all_provisioning: bool = False,
+        repairable: Collection[PlainNodeId] = (),
+    ) -> None:
         """`all_provisioning`: no member of the nodeset was ever written to."""
         self._quorum = quorum
+        self._repairable = frozenset(repairable)
         self._all_provisioning = all_provisioning
         self._headers: dict[PlainNodeId, LogletHeader] = {}
         self.trim_point = LogletOffset(0)
@@ -129,7 +140,7 @@ class TailTally:
         tail = max(committed, *(self._headers[node].local_tail for node in sealed))
         if tail == committed or self._is_replicated(tail):
             return Sealed(tail)
-        if self._quorum.write_quorum(self._headers.keys()):
+        if self._quorum.write_quorum(self._repairable.union(self._headers)):
             return NeedsRepair(committed, tail)
         return Undecided()
 

@@ -169,6 +169,31 @@ class Digest(_Message, frozen=True):
     entries: list[DigestEntry]
 
 
+class GetChecksums(_Message, frozen=True):
+    """Which of `[from_offset, to_offset)` do you hold, and what is in it?"""
+
+    loglet: LogletId
+    from_offset: LogletOffset
+    to_offset: LogletOffset
+
+
+class ChecksumRun(_Message, frozen=True):
+    """Consecutive records; `sums` holds eight bytes for each of them."""
+
+    first_offset: LogletOffset
+    sums: bytes
+
+
+class Checksums(_Message, frozen=True):
+    """Runs in order; an offset below `next_offset` that no run has is not stored here."""
+
+    header: LogletHeader
+    trim_point: LogletOffset
+    next_offset: LogletOffset
+    """Where to go on: everything below was answered."""
+    runs: list[ChecksumRun]
+
+
 # ---------------------------------------------------------------- to a sequencer
 
 

@@ -293,6 +293,13 @@ class LogServerOptions:
     rocksdb_disable_wal_fsync: Annotated[
         bool, flag("Acknowledge before the disk has it: fast, and loses data with the power.")
     ] = False
+    repair_after_data_loss: Annotated[
+        bool,
+        flag(
+            "A log server that lost its data starts all the same and waits for `restatectl "
+            "replicated-loglet repair`. Until then it takes no records and promises nothing."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,6 +92,7 @@ METHODS: tuple[Method, ...] = (
     _row(45, log.TrimLoglet, log.Trimmed, Swimlane.GENERAL),
     _row(46, log.WaitForTail, log.LogletHeader, Swimlane.GENERAL),
     _row(47, log.GetDigest, log.Digest, Swimlane.GENERAL),
+    _row(48, log.GetChecksums, log.Checksums, Swimlane.READ),
     _row(60, log.Append, log.Appended, Swimlane.APPEND),
     _row(61, log.GetSequencerState, log.SequencerState, Swimlane.GENERAL),
     _row(70, processors.GetNodeState, processors.NodeState, Swimlane.GENERAL),

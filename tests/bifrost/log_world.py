@@ -24,7 +24,9 @@ from restate_node.cluster.metadata_sync import MetadataSync
 from restate_node.fabric.fabric import Fabric
 from restate_node.protocol.sequencer import SequencerOptions
 from restate_node.roles.log_server.log_store import LogStore
+from restate_node.roles.log_server.repair import RepairedLogServer
 from restate_node.roles.log_server.service import LogServer
+from restate_node.roles.log_server.start import StartMode
 from restate_node.runtime.tasks import TaskCenter, TaskKind
 from restate_node.sim.disk import SimMedium
 from restate_node.sim.hosts import Death, Incarnation, SimClock
@@ -55,8 +57,8 @@ from restate_node.types.nodes import Node, NodesConfiguration, Role, StorageStat
 from restate_node.types.records import RecordBatch, pack
 from restate_node.types.replication import ReplicationProperty
 from restate_node.wire.logs import encode_logs
-from restate_node.wire.metadata_keys import LOGS_KEY
-from restate_node.wire.nodes import encode_nodes_configuration
+from restate_node.wire.metadata_keys import LOGS_KEY, NODES_CONFIGURATION_KEY
+from restate_node.wire.nodes import decode_nodes_configuration, encode_nodes_configuration
 
 T = TypeVar("T")
 
@@ -113,6 +115,19 @@ class FakeMetadataClient:
                 self._table.values[key] = value
                 self._table.writes += 1
 
+    async def update(
+        self, key: str, edit: Callable[[bytes | None], bytes | None], *, timeout_s: float = 5.0
+    ) -> bytes | None:
+        await self._travel()
+        found = self._table.values.get(key)
+        blob = edit(None if found is None else found.data)
+        if blob is None:
+            return None if found is None else found.data
+        version = Version(1 if found is None else found.version + 1)
+        self._table.values[key] = VersionedValue(version, blob)
+        self._table.writes += 1
+        return blob
+
     async def _travel(self) -> None:
         await asyncio.sleep(self._rng.uniform(0.0005, 0.003))
         if self._table.is_down:
@@ -122,8 +137,9 @@ class FakeMetadataClient:
 class Host:
     """One life of one node."""
 
-    def __init__(self, world: World, number: int, generation: int) -> None:
+    def __init__(self, world: World, number: int, generation: int, mode: StartMode) -> None:
         self.world = world
+        self.mode = mode
         self.id = PlainNodeId(number)
         self.me = GenerationalNodeId(self.id, generation)
         self.process: Incarnation = world.loop.boot(world.name(number))
@@ -145,9 +161,12 @@ class Host:
         )
         self.clock = SimClock(world.loop)
         store = LogStore.open(world.medium(self.id).mount(self.process))
+        self.log_store = store
         self.log_server = LogServer(store, self.fabric, self.clock, self.tasks)
-        self.log_server.start()
+        self.log_server.start(self.mode)
         client = FakeMetadataClient(world.table, rng)
+        metadata = cast(MetadataClient, client)
+        self.repaired = RepairedLogServer(self.log_server, store, self.cache, metadata, self.clock)
         self.sync = MetadataSync(self.cache, self.fabric, self._reader(client), 1.0)
         self.tasks.spawn(TaskKind.METADATA_SYNC, "sync", self.sync.run())
         self.keeper = ChainKeeper(self.cache, cast(MetadataClient, client))
@@ -235,29 +254,51 @@ class World:
         for number in range(1, self._count + 1):
             await self.boot(number)
 
-    async def boot(self, number: int, generation: int = 1) -> Host:
+    async def boot(
+        self, number: int, generation: int = 1, mode: StartMode = StartMode.WHOLE
+    ) -> Host:
         """Start a host, or start it again."""
-        host = self.hosts[number] = Host(self, number, generation)
+        host = self.hosts[number] = Host(self, number, generation, mode)
         await host.run(host.start())
         return host
 
-    async def restart(self, number: int) -> Host:
-        """The next life of a killed host; the others hear of it at once."""
+    async def restart(
+        self,
+        number: int,
+        state: StorageState | None = None,
+        mode: StartMode = StartMode.WHOLE,
+    ) -> Host:
+        """The next life of a killed host; the others hear of it, and of its state, at once."""
         old = self.hosts[number]
         self.kill(number)
+        self.learn()
         generation = old.me.generation + 1
         member = self.nodes.node(old.id)
         assert member is not None
         born = GenerationalNodeId(old.id, generation)
         self.nodes = self.nodes.updated(
-            Node(member.name, born, member.address, member.roles, member.storage_state),
+            Node(member.name, born, member.address, member.roles, state or member.storage_state),
             None,
         )
-        host = await self.boot(number, generation)
-        for other in self.hosts.values():
-            if other.process.alive:
-                other.cache.install(MetadataKind.NODES_CONFIGURATION, self.nodes)
+        self.write(self.nodes)
+        host = await self.boot(number, generation, mode)
+        self.learn()
         return host
+
+    def write(self, nodes: NodesConfiguration) -> None:
+        """Another nodes configuration in the metadata store."""
+        self.nodes = nodes
+        blob = encode_nodes_configuration(nodes)
+        self.table.values[NODES_CONFIGURATION_KEY] = VersionedValue(nodes.version, blob)
+
+    def learn(self) -> None:
+        """What a host wrote about nodes is known to all that are alive."""
+        stored = self.table.values.get(NODES_CONFIGURATION_KEY)
+        if stored is not None:
+            self.nodes = decode_nodes_configuration(stored.data)
+        for host in self.hosts.values():
+            if host.process.alive:
+                host.cache.install(MetadataKind.NODES_CONFIGURATION, self.nodes)
 
     def kill(self, number: int, death: Death = Death.KILLED) -> None:
         self.loop.kill(self.hosts[number].process, death)

@@ -160,6 +160,57 @@ def test_a_log_server_that_lost_its_data(nodes: list[NodeProcess]) -> None:
     write_to_all_partitions(nodes[1], "after")
 
 
+def test_a_log_server_is_repaired_from_its_peers(nodes: list[NodeProcess]) -> None:
+    """Goal: O14 and the way back: lost data stops the node with the line of the operations page;
+    with the option it starts, is repaired by one command, and is a whole log server again.
+
+    How: wipe the log store of a stopped member, follow the procedure of the README, then let the
+    repaired node show all records, and start it without the option.
+    """
+    first, victim = nodes[0], nodes[2]
+    write_to_all_partitions(first, "before")
+    name, _ = identity(nodes, victim)
+    assert victim.terminate().code == 0
+    shutil.rmtree(victim.data / victim.name / "log-store")
+    assert victim.start().ended() == 1
+    assert victim.log.read_text("utf-8").splitlines()[-1].endswith(LOST.format(id=name))
+    repair = ("replicated-loglet", "repair", "--node", name)
+    stopped = first.ctl(*repair)
+    assert stopped.code == 1 and "repair-after-data-loss" in stopped.err
+    victim.tables = ["log-server.repair-after-data-loss = true"]
+    victim.starts -= 1  # the life that ended had no ready line
+    victim.start().wait_ready()
+    write_to_all_partitions(first, "meanwhile")
+    assert storage_state(nodes, name) == "data-loss"
+    missing = first.ctl_json(*repair, "--dry-run")
+    assert missing["outcome"] == "done" and missing["copied"] > 0
+    done = first.ctl_json(*repair)
+    assert (done["outcome"], done["before"], done["after"]) == ("done", "data-loss", "read-write")
+    assert done["copied"] >= missing["copied"] and done["problems"] == []
+    assert storage_state(nodes, name) == "read-write"
+    copies = copies_on(first, name)
+    assert copies and all(copies.values()), copies
+    write_to_all_partitions(victim, "after")
+    victim.tables = []
+    assert victim.terminate().code == 0
+    victim.start().wait_ready()
+    again = first.ctl(*repair)
+    assert (again.code, again.out) == (0, f"{name} is read-write already: nothing to repair\n")
+    write_to_all_partitions(victim, "restarted")
+
+
+def copies_on(node: NodeProcess, name: str) -> dict[str, bool]:
+    """Ended loglets that name the log server, and whether it has all of their records."""
+    found: dict[str, bool] = {}
+    for log in node.ctl_json("logs", "describe", "--all")["logs"]:
+        for segment in log["segments"][:-1]:
+            loglet = segment["loglet_id"]
+            if name in segment["nodeset"]:
+                runs = node.ctl_json("replicated-loglet", "digest", loglet)["runs"]
+                found[loglet] = all(run["nodes"].get(name) == "exists" for run in runs)
+    return found
+
+
 def test_a_foreign_node_is_refused(nodes: list[NodeProcess], tmp_path: Path) -> None:
     """Goal: clusters do not mix. How: a node of another cluster that is given our addresses."""
     stranger = NodeProcess(

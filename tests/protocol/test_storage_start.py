@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from restate_node.protocol.storage_start import (
+    AwaitRepair,
     LostData,
     Provision,
     RefuseStart,
@@ -49,6 +50,20 @@ def test_the_table(state: StorageState, without: StartDecision, with_marker: Sta
     """Goal: without a marker, and with the own one, per storage state."""
     assert decide_start(ME, "n", state, None) == without
     assert decide_start(ME, "n", state, MINE) == with_marker
+
+
+@pytest.mark.parametrize("state", list(StorageState))
+def test_who_wants_a_repair_gets_one_for_lost_data_only(state: StorageState) -> None:
+    """Goal: the option changes what becomes of lost data, and nothing else. How: every state."""
+    for marker in (None, MINE, THEIRS):
+        without = decide_start(ME, "n", state, marker)
+        decision = decide_start(ME, "n", state, marker, repairable=True)
+        if isinstance(without, LostData):
+            assert decision == LostData(None)
+        elif without == RefuseStart(data_loss_text(ME)):
+            assert decision == AwaitRepair()
+        else:
+            assert decision == without
 
 
 def test_markers_survive_their_encoding_and_garbage_is_refused() -> None:

@@ -72,6 +72,16 @@ def test_repair_needs_a_write_quorum_of_answers() -> None:
     assert tally.add(PlainNodeId(3), info(1)) == NeedsRepair(at(1), at(5))
 
 
+def test_a_server_under_repair_completes_a_write_quorum() -> None:
+    """Goal: two of two hold each record and one has lost them: the tail is what the other sealed,
+    once the lost one has its records back. Method: with and without a repair of N2 under way."""
+    for repairable, expected in (((), Undecided()), ((2,), NeedsRepair(at(3), at(5)))):
+        nodes = [PlainNodeId(number) for number in repairable]
+        tally = TailTally(copies(2, 2), repairable=nodes)
+        assert tally.decide() == Undecided(), "its own word counts for nothing"
+        assert tally.add(PlainNodeId(1), info(5, 3, SEALED)) == expected
+
+
 def test_copies_must_be_spread_over_zones() -> None:
     """Goal: the rule decides, not a count. Method: copies in two zones, two answers from one."""
     tally = TailTally(two_zones())

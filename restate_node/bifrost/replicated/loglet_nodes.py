@@ -6,6 +6,7 @@ quorum. The checker is built anew when the configuration changed, and only then.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from restate_node.cluster.metadata_cache import MetadataCache
@@ -18,8 +19,15 @@ from restate_node.types.nodes import StorageState
 class LogletNodes:
     """Membership questions about one loglet."""
 
-    def __init__(self, params: ReplicatedParams, metadata: MetadataCache) -> None:
+    def __init__(
+        self,
+        params: ReplicatedParams,
+        metadata: MetadataCache,
+        repaired_here: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`repaired_here`: this node is repairing its own log server now."""
         self.params = params
+        self._repaired_here = repaired_here
         self._metadata = metadata
         self._version = metadata.nodes.value.version
         self._checker = NodesetChecker(params.nodeset, metadata.nodes.value, params.replication)
@@ -44,6 +52,14 @@ class LogletNodes:
     def writable(self) -> tuple[PlainNodeId, ...]:
         checker = self.checker
         return tuple(node for node in self.params.nodeset if node in checker.writable)
+
+    @property
+    def under_repair(self) -> tuple[PlainNodeId, ...]:
+        """Members that take records of repairs although they cannot be written otherwise."""
+        me = self._metadata.me
+        if me is None or me.id not in self.members or not self._repaired_here():
+            return ()
+        return () if me.id in self.checker.writable else (me.id,)
 
     @property
     def all_provisioning(self) -> bool:

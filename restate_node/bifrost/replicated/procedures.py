@@ -166,7 +166,8 @@ class Procedures:
 
     async def _tail_round(self) -> TailDecision:
         """One round; leaves early on what more answers cannot change for the worse."""
-        tally = TailTally(self._nodes.checker, self._nodes.all_provisioning)
+        nodes = self._nodes
+        tally = TailTally(nodes.checker, nodes.all_provisioning, nodes.under_repair)
         decision = tally.decide()
         if isinstance(decision, Open):
             return decision
@@ -204,7 +205,8 @@ class Procedures:
         logger.info("repairing the tail of a loglet", loglet=self._name, first=first, tail=tail)
         digests = await self._digests(first, tail)
         order = tuple(self._nodes.reading_order(self._rng))
-        scope = RepairScope(self._nodes.checker, order, self._nodes.writable)
+        writable = (*self._nodes.writable, *self._nodes.under_repair)
+        scope = RepairScope(self._nodes.checker, order, writable)
         decision = plan_repair(scope, digests, first, tail)
         match decision:
             case RepairPlan(steps):

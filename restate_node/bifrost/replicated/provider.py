@@ -73,6 +73,8 @@ class ReplicatedProvider:
         self._retired: dict[LogId, SegmentIndex] = {}
         self._sequencers: dict[LogletId, LocalSequencer] = {}
         self._dead: frozenset[PlainNodeId] = frozenset()
+        self.repairs_own_server = False
+        """Tails may be proven with the help of this node's log server, which is being repaired."""
         fabric.router.on(Append, self._on_append)
         fabric.router.on(GetSequencerState, self._on_get_sequencer_state)
 
@@ -80,7 +82,7 @@ class ReplicatedProvider:
         """The loglet, with its sequencer when that is this process."""
         loglet = self._loglets.get(params.loglet_id)
         if loglet is None:
-            nodes = LogletNodes(params, self._metadata)
+            nodes = LogletNodes(params, self._metadata, lambda: self.repairs_own_server)
             sequencer = self._sequencer(nodes)
             loglet = ReplicatedLoglet(
                 nodes, self._fabric, self._rng, self._cache, self._is_alive, sequencer

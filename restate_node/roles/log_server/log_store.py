@@ -3,19 +3,21 @@
     family "data"      loglet u64 | first offset u32        ->  tail u32 | count u32
                                                                 | sum u64 | body
     family "metadata"  "l" loglet u64                       ->  PersistedLoglet (msgpack)
+                       "e" log u32                          ->  segment u32
                        "storage-marker"                     ->  whose data this is (JSON)
 
 Keys are big-endian, so the runs of a loglet lie together in the order of their offsets. A run is
 written as it came: one key per stored batch, whatever its number of records. The known global tail
 of the moment is stored beside each run; after a restart the last run therefore tells a lower bound
-of it that no extra write had to pay for. The sum covers key and value: a row that is not what was
-written is never read as records, it is reported.
+of it that no extra write had to pay for. A row "e" says that the loglets of a log up to that
+segment have ended: it stands for the seals that a server forgot which lost its data. The sum covers
+key and value: a row that is not what was written is never read as records, it is reported.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -24,7 +26,13 @@ import xxhash
 from restate_node.protocol.loglet_runs import Span
 from restate_node.protocol.loglet_store import LogletState, PersistedLoglet
 from restate_node.runtime.ports import Disk, KeyValueStore, StoreOptions
-from restate_node.types.ids import LogletId
+from restate_node.types.ids import (
+    LogId,
+    LogletId,
+    SegmentIndex,
+    loglet_log,
+    loglet_segment,
+)
 from restate_node.types.log_messages import StoredRun
 from restate_node.types.offsets import OFFSET_MAX, OLDEST_OFFSET, LogletOffset
 
@@ -33,12 +41,15 @@ METADATA: Final = "metadata"
 DIRECTORY: Final = "log-store"
 WRITE_BUFFER_BYTES: Final = 32 * 1024 * 1024
 SCAN_ROWS_MAX: Final = 512
+ENDED_LOGS_MAX: Final = 1_000_000
 
 _DATA_KEY = struct.Struct(">QI")
 _VALUE_HEAD = struct.Struct("<II")
 _CHECKSUM = struct.Struct("<Q")
 _BODY_FROM = _VALUE_HEAD.size + _CHECKSUM.size
 _MARKER_KEY = b"storage-marker"
+_ENDED = struct.Struct(">cI")
+_INDEX = struct.Struct("<I")
 _persisted = msgspec.msgpack.Decoder(PersistedLoglet)
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -84,6 +95,10 @@ class LogStore:
 
     def __init__(self, store: KeyValueStore) -> None:
         self.store = store
+        rows = store.scan(METADATA, b"e", b"f", rows_max=ENDED_LOGS_MAX, bytes_max=1 << 30)
+        self._ended: dict[LogId, SegmentIndex] = {
+            _ENDED.unpack(key)[1]: _INDEX.unpack(value)[0] for key, value in rows
+        }
 
     @staticmethod
     def open(disk: Disk) -> LogStore:
@@ -93,6 +108,27 @@ class LogStore:
 
     def load(self, loglet: LogletId) -> LogletState:
         """The loglet as the disk knows it; a new one when it does not."""
+        state = self._load(loglet)
+        if self.has_ended(loglet):
+            state.ended()
+        return state
+
+    def has_ended(self, loglet: LogletId) -> bool:
+        """A repair has learned from the chain that it takes no more records."""
+        return loglet_segment(loglet) <= self._ended.get(loglet_log(loglet), -1)
+
+    async def write_ends(self, through: Mapping[LogId, SegmentIndex]) -> None:
+        """The loglets of each log up to that segment have ended; raises StoreError."""
+        if all(self._ended.get(log) == segment for log, segment in through.items()):
+            return
+        batch = self.store.batch()
+        for log, segment in through.items():
+            batch.put(METADATA, _ENDED.pack(b"e", log), _INDEX.pack(segment))
+        self.store.write(batch)
+        await self.store.sync()
+        self._ended.update(through)
+
+    def _load(self, loglet: LogletId) -> LogletState:
         raw = self.store.get(METADATA, _loglet_key(loglet))
         persisted = _decode_persisted(raw) if raw is not None else None
         last = self._last_run_before(loglet, LogletOffset(OFFSET_MAX + 1))

@@ -42,7 +42,10 @@ from restate_node.roles.log_server.writer import OnDurable, Writer
 from restate_node.runtime.ports import StoreError
 from restate_node.types.ids import GenerationalNodeId
 from restate_node.types.log_messages import (
+    ChecksumRun,
+    Checksums,
     Digest,
+    GetChecksums,
     GetDigest,
     GetRecords,
     LogletInfo,
@@ -64,6 +67,9 @@ TAIL_WAIT_MAX_S: Final = 3.0
 """Longer than any asker waits for one answer."""
 READ_BYTES_MAX: Final = 8 * 1024 * 1024
 """Whatever a reader asks for, one answer is no larger (save for a single larger run)."""
+CHECKSUMS_MAX: Final = 2048
+CHECKED_BYTES_MAX: Final = 2 * 1024 * 1024
+"""Records that are summed up in one go; more would hold the loop for too long."""
 
 
 Waited = TypeVar("Waited", LogletOffset, Status)
@@ -209,13 +215,49 @@ class LogletWorker:
         """Which offsets are here. Inclusive window, clipped to what can exist."""
         tail = LogletOffset(min(request.to_offset + 1, self.state.local_tail))
         window = Span(request.from_offset, LogletOffset(max(request.from_offset, tail)))
-        spans = [loglet_runs.span(run) for run in self._store.runs(self.state.loglet, window)]
-        for doubt in self._doubtful:
-            spans = [rest for one in spans for rest in loglet_runs.holes([doubt], one)]
+        runs = self._store.runs(self.state.loglet, window)
+        spans = [span for run in runs for span in self._certain(loglet_runs.span(run))]
         entries = loglet_runs.digest(spans, window, self.state.trim_point)
         return Digest(self.state.header(), entries)
 
+    def checksums(self, request: GetChecksums) -> Checksums:
+        """What is in the records of a first part of the window; leaves out what is in doubt."""
+        first, stop = request.from_offset, max(request.from_offset, request.to_offset)
+        stop = LogletOffset(min(stop, first + CHECKSUMS_MAX))
+        trim_point = self.state.trim_point
+        tail = LogletOffset(min(stop, self.state.local_tail))
+        window = Span(LogletOffset(max(first, trim_point + 1)), tail)
+        sums, answered = self._sums(window) if window.first < window.tail else ([], tail)
+        next_offset = stop if answered >= tail else answered
+        return Checksums(self.state.header(), trim_point, next_offset, sums)
+
     # ------------------------------------------------------------ inside
+
+    def _sums(self, window: Span) -> tuple[list[ChecksumRun], LogletOffset]:
+        """Of certain records, and where to go on; a damaged row ends what comes before it."""
+        sums: list[ChecksumRun] = []
+        position, room = window.first, CHECKED_BYTES_MAX
+        try:
+            for run in self._store.runs(self.state.loglet, window):
+                if room <= 0:
+                    return sums, run.first_offset
+                room -= len(run.body)
+                inside = loglet_runs.part(run, window)
+                spans = self._certain(loglet_runs.span(inside))
+                sums += [loglet_runs.checksums(loglet_runs.part(inside, span)) for span in spans]
+                position = loglet_runs.span(inside).tail
+        except CorruptStore:
+            if position == window.first:
+                raise
+            return sums, position
+        return sums, window.tail
+
+    def _certain(self, span: Span) -> list[Span]:
+        """The parts of a stored span that no crash can take back."""
+        parts = [span]
+        for doubt in self._doubtful:
+            parts = [rest for one in parts for rest in loglet_runs.holes([doubt], one)]
+        return parts
 
     def _stage(self, store: Store, admit: Admit, reply: Reply) -> None:
         try:

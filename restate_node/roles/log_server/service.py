@@ -2,6 +2,10 @@
 
     Store, Seal, … ─▶ LogServer ─▶ LogletWorker per loglet ─▶ Writer ─▶ one database, one fsync
 
+A server that lost its data starts *awaiting repair*. What it has it shows, since a record is a
+record; repairs it takes. It is silent about everything that others would take for a promise: tails,
+seals, stores of sequencers. `repair.RepairedLogServer` brings it back.
+
 A loglet exists here from the moment somebody speaks of it; asking for one that never stored
 anything is answered as an empty one. Only so many are kept in memory; the idle ones are forgotten
 first and loaded again when needed.
@@ -11,37 +15,43 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final, TypeVar
 
+import msgspec
 import structlog
 
 from restate_node.fabric.fabric import Fabric
 from restate_node.fabric.router import Reply
 from restate_node.roles.log_server.log_store import CorruptStore, LogStore
 from restate_node.roles.log_server.loglet_worker import LogletWorker
+from restate_node.roles.log_server.start import StartMode
 from restate_node.roles.log_server.writer import Writer
 from restate_node.runtime.ports import Clock, StoreError
 from restate_node.runtime.tasks import TaskCenter, TaskKind
 from restate_node.types.fabric import Peer, RpcCode, RpcFailure
-from restate_node.types.ids import LogletId
+from restate_node.types.ids import LogId, LogletId, SegmentIndex
 from restate_node.types.log_messages import (
+    Checksums,
     Digest,
+    GetChecksums,
     GetDigest,
     GetLogletInfo,
     GetRecords,
     Records,
     Release,
     Seal,
+    Status,
     Store,
     TrimLoglet,
+    Trimmed,
     WaitForTail,
 )
 
 logger = structlog.get_logger(__name__)
 
-Answer = TypeVar("Answer", Records, Digest)
+Answer = TypeVar("Answer", Records, Digest, Checksums)
 
 SERVED: Final = (
     Store,
@@ -52,6 +62,7 @@ SERVED: Final = (
     GetLogletInfo,
     GetDigest,
     GetRecords,
+    GetChecksums,
 )
 LOGLETS_IN_MEMORY_MAX: Final = 10_000
 WAIT_SWEEP_S: Final = 0.5
@@ -82,10 +93,22 @@ class LogServer:
         self._waited_for: set[LogletId] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
-        """Serve from now on."""
+    def start(self, mode: StartMode = StartMode.WHOLE) -> None:
+        """Serve from now on, wholly or until `serve_wholly` only repairs."""
         router = self._fabric.router
         router.on(Store, self._on_store)
+        router.on(GetDigest, self._on_get_digest)
+        router.on(GetRecords, self._on_get_records)
+        router.on(GetChecksums, self._on_get_checksums)
+        self._tasks.spawn(TaskKind.LOG_SERVER, "log server writer", self._writer.run())
+        if mode is StartMode.WHOLE:
+            self.serve_wholly()
+
+    def serve_wholly(self) -> None:
+        """Promise again, and take records; nothing happens to a server that does already."""
+        if self.state is not LogServerState.STARTING_UP:
+            return
+        router = self._fabric.router
         router.on(Release, self._on_release)
         router.on(Seal, lambda _, seal, reply: self.worker(seal.loglet).handle_seal(seal, reply))
         router.on(
@@ -96,10 +119,24 @@ class LogServer:
             self._on_wait_for_tail,
         )
         router.on(GetLogletInfo, lambda _, ask, reply: reply(self.worker(ask.loglet).info()))
-        router.on(GetDigest, self._on_get_digest)
-        router.on(GetRecords, self._on_get_records)
-        self._tasks.spawn(TaskKind.LOG_SERVER, "log server writer", self._writer.run())
         self.state = LogServerState.READY
+
+    async def close_logs(self, through: Mapping[LogId, SegmentIndex]) -> None:
+        """The loglets of each log up to that segment take records of repairs only, from now on and
+        after every restart; raises StoreError.
+        """
+        await self._store.write_ends(through)
+        for loglet, worker in self._workers.items():
+            if self._store.has_ended(loglet):
+                worker.state.ended()
+
+    async def trim(self, request: TrimLoglet) -> Status:
+        """Trim what a repair found to be trimmed elsewhere; raises RpcFailure."""
+        answered: asyncio.Future[msgspec.Struct | RpcFailure | None] = self._loop.create_future()
+        self.worker(request.loglet).handle_trim(request, answered.set_result)
+        answer = await answered
+        assert isinstance(answer, Trimmed), f"a trim is answered with {answer}"
+        return answer.header.status
 
     @property
     def is_ready(self) -> bool:
@@ -138,6 +175,9 @@ class LogServer:
         if peer.node is None:
             raise RpcFailure(RpcCode.FORBIDDEN, "only members may store records")
         worker = self.worker(store.loglet)
+        if self.state is LogServerState.STARTING_UP and not store.repair:
+            reply(worker.state.header(Status.DISABLED))
+            return
         worker.handle_store(store, peer.node, self._clock.unix_ms(), reply)
 
     def _on_release(self, _: Peer, release: Release, reply: Reply) -> None:
@@ -164,6 +204,9 @@ class LogServer:
 
     def _on_get_records(self, _: Peer, request: GetRecords, reply: Reply) -> None:
         reply(_readable(lambda: self.worker(request.loglet).records(request)))
+
+    def _on_get_checksums(self, _: Peer, request: GetChecksums, reply: Reply) -> None:
+        reply(_readable(lambda: self.worker(request.loglet).checksums(request)))
 
     def _evict(self) -> None:
         if len(self._workers) <= LOGLETS_IN_MEMORY_MAX:

@@ -7,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from enum import Enum
 
 import structlog
 
 from restate_node.cluster.metadata_cache import KEY_OF, MetadataCache
 from restate_node.cluster.metadata_client import MetadataClient
 from restate_node.protocol.storage_start import (
+    AwaitRepair,
     LostData,
     Provision,
     RefuseStart,
@@ -35,33 +37,60 @@ class CannotStart(Exception):
     """The log server must not serve; the text is the operator's."""
 
 
+class StartMode(Enum):
+    """How the role serves at first."""
+
+    WHOLE = "whole"
+    AWAITING_REPAIR = "awaiting-repair"
+    """Its data was lost: only repairs are accepted."""
+
+
 async def prepare(
-    store: LogStore, cache: MetadataCache, client: MetadataClient, clock: Clock
-) -> None:
-    """Returns when the role may serve; raises CannotStart, StoreError, MetadataUnavailable."""
+    store: LogStore,
+    cache: MetadataCache,
+    client: MetadataClient,
+    clock: Clock,
+    *,
+    repairable: bool = False,
+) -> StartMode:
+    """How the role may serve; raises CannotStart, StoreError, MetadataUnavailable."""
     me = cache.me
     assert me is not None, "a log server starts after its node has joined"
     member = _member(cache.nodes.value, me)
     raw = store.marker()
     marker = _marker(raw)
-    decision = decide_start(me.id, member.name, member.storage_state, marker)
+    state = member.storage_state
+    decision = decide_start(me.id, member.name, state, marker, repairable=repairable)
     match decision:
         case Serve():
-            return
+            return StartMode.WHOLE
         case Provision(write_marker):
             if write_marker:
-                await store.write_marker(encode_marker(StorageMarker(me.id, _rfc3339(clock))))
+                await write_own_marker(store, me, clock)
             await _set_state(cache, client, clock, me, StorageState.READ_WRITE)
+            return StartMode.WHOLE
         case LostData(error):
             logger.warning(
                 f"Detected data loss for log-server of my node N{me.id}. The log-server marker is "
-                f"missing, storage-state was {member.storage_state.value}, will transition into "
-                "`data-loss`"
+                f"missing, storage-state was {state.value}, will transition into `data-loss`"
             )
             await _set_state(cache, client, clock, me, StorageState.DATA_LOSS)
-            raise CannotStart(error)
+            if error is not None:
+                raise CannotStart(error)
+        case AwaitRepair():
+            pass
         case RefuseStart(error):
             raise CannotStart(error)
+    logger.warning(
+        f"the log server of N{me.id} lost its data and takes nothing but repairs: run `restatectl "
+        f"replicated-loglet repair --node N{me.id}`"
+    )
+    return StartMode.AWAITING_REPAIR
+
+
+async def write_own_marker(store: LogStore, me: GenerationalNodeId, clock: Clock) -> None:
+    """From now on this store is taken for complete; raises StoreError."""
+    await store.write_marker(encode_marker(StorageMarker(me.id, _rfc3339(clock))))
 
 
 async def _set_state(

@@ -131,3 +131,61 @@ class GetEventsResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[Event]
     def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
+
+class StartRepairRequest(_message.Message):
+    __slots__ = ("node", "dry_run")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    node: int
+    dry_run: bool
+    def __init__(self, node: _Optional[int] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class GetRepairRequest(_message.Message):
+    __slots__ = ("node",)
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    node: int
+    def __init__(self, node: _Optional[int] = ...) -> None: ...
+
+class MissingRecords(_message.Message):
+    __slots__ = ("log_id", "loglet_id", "from_offset", "to_offset", "sources")
+    LOG_ID_FIELD_NUMBER: _ClassVar[int]
+    LOGLET_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TO_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    log_id: int
+    loglet_id: int
+    from_offset: int
+    to_offset: int
+    sources: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, log_id: _Optional[int] = ..., loglet_id: _Optional[int] = ..., from_offset: _Optional[int] = ..., to_offset: _Optional[int] = ..., sources: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class RepairProgress(_message.Message):
+    __slots__ = ("dry_run", "phase", "storage_state_before", "storage_state", "loglets_total", "loglets_done", "records_total", "records_checked", "records_copied", "bytes_copied", "logs_closed", "problems", "missing")
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    STORAGE_STATE_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    STORAGE_STATE_FIELD_NUMBER: _ClassVar[int]
+    LOGLETS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    LOGLETS_DONE_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_CHECKED_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_COPIED_FIELD_NUMBER: _ClassVar[int]
+    BYTES_COPIED_FIELD_NUMBER: _ClassVar[int]
+    LOGS_CLOSED_FIELD_NUMBER: _ClassVar[int]
+    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    dry_run: bool
+    phase: str
+    storage_state_before: str
+    storage_state: str
+    loglets_total: int
+    loglets_done: int
+    records_total: int
+    records_checked: int
+    records_copied: int
+    bytes_copied: int
+    logs_closed: _containers.RepeatedScalarFieldContainer[int]
+    problems: _containers.RepeatedScalarFieldContainer[str]
+    missing: _containers.RepeatedCompositeFieldContainer[MissingRecords]
+    def __init__(self, dry_run: _Optional[bool] = ..., phase: _Optional[str] = ..., storage_state_before: _Optional[str] = ..., storage_state: _Optional[str] = ..., loglets_total: _Optional[int] = ..., loglets_done: _Optional[int] = ..., records_total: _Optional[int] = ..., records_checked: _Optional[int] = ..., records_copied: _Optional[int] = ..., bytes_copied: _Optional[int] = ..., logs_closed: _Optional[_Iterable[int]] = ..., problems: _Optional[_Iterable[str]] = ..., missing: _Optional[_Iterable[_Union[MissingRecords, _Mapping]]] = ...) -> None: ...

@@ -46,6 +46,22 @@ class OperatorSvcStub:
             request_serializer=operator_pb2.PlanWorkerStatesRequest.SerializeToString,
             response_deserializer=operator_pb2.PlanWorkerStatesResponse.FromString,
         )
+        self.StartRepair: aio.UnaryUnaryMultiCallable[
+            operator_pb2.StartRepairRequest,
+            operator_pb2.RepairProgress,
+        ] = channel.unary_unary(
+            "/restate_node.operator.OperatorSvc/StartRepair",
+            request_serializer=operator_pb2.StartRepairRequest.SerializeToString,
+            response_deserializer=operator_pb2.RepairProgress.FromString,
+        )
+        self.GetRepair: aio.UnaryUnaryMultiCallable[
+            operator_pb2.GetRepairRequest,
+            operator_pb2.RepairProgress,
+        ] = channel.unary_unary(
+            "/restate_node.operator.OperatorSvc/GetRepair",
+            request_serializer=operator_pb2.GetRepairRequest.SerializeToString,
+            response_deserializer=operator_pb2.RepairProgress.FromString,
+        )
         self.GetEvents: aio.UnaryUnaryMultiCallable[
             operator_pb2.GetEventsRequest,
             operator_pb2.GetEventsResponse,

@@ -7,20 +7,35 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
+import xxhash
 
 from restate_node.protocol.loglet_runs import Span
 from restate_node.roles.log_server.log_store import CorruptStore, LogStore, run_row
-from restate_node.roles.log_server.loglet_worker import TAIL_WAIT_MAX_S, LogletWorker
+from restate_node.roles.log_server.loglet_worker import (
+    CHECKED_BYTES_MAX,
+    CHECKSUMS_MAX,
+    TAIL_WAIT_MAX_S,
+    LogletWorker,
+)
 from restate_node.roles.log_server.writer import Writer
 from restate_node.runtime.ports import StoreError
 from restate_node.sim.disk import DiskFaults, SimMedium
 from restate_node.sim.hosts import Death
 from restate_node.sim.loop import SimLoop, simulate
 from restate_node.types.fabric import RpcFailure
-from restate_node.types.ids import GenerationalNodeId, LogletId, PlainNodeId
+from restate_node.types.ids import (
+    GenerationalNodeId,
+    LogId,
+    LogletId,
+    PlainNodeId,
+    SegmentIndex,
+    loglet_log,
+    loglet_segment,
+)
 from restate_node.types.log_messages import (
     Digest,
     DigestEntry,
+    GetChecksums,
     GetDigest,
     GetRecords,
     LogletHeader,
@@ -111,6 +126,18 @@ class Server:
             found += texts
         return found
 
+    def summed(self, first: int = 1, tail: int = 1000) -> tuple[list[int], int]:
+        """Offsets with a sum, each checked against the text, and where to go on."""
+        request = GetChecksums(LOGLET, LogletOffset(first), LogletOffset(tail))
+        answer = self.worker.checksums(request)
+        found: list[int] = []
+        for run in answer.runs:
+            offsets = range(run.first_offset, run.first_offset + len(run.sums) // 8)
+            texts = [xxhash.xxh3_64_digest(f"{offset}".encode()) for offset in offsets]
+            assert run.sums == b"".join(texts)
+            found += offsets
+        return found, answer.next_offset
+
 
 def records_of(run: StoredRun) -> list[bytes]:
     return RecordBatch(run.count, run.body).records()
@@ -196,6 +223,84 @@ def test_a_digest_leaves_out_what_is_not_durable() -> None:
         assert (await server.send(store(5, 2, repair=True))).status is Status.DISABLED
         assert server.digest(20) == [filled, only]
         assert not server.worker.is_idle, "what is in doubt is not forgotten"
+
+    tell(story)
+
+
+def test_sums_are_of_what_is_certain() -> None:
+    """Goal: sums tell what is here, trimmed and doubtful records apart, from anywhere in the middle
+    of runs. Method: holes, a trim, and a backfill whose sync is stalled."""
+
+    async def story(server: Server) -> None:
+        await server.send(store(1, 5))
+        await server.send(store(10, 2, known=10))
+        assert server.summed() == ([1, 2, 3, 4, 5, 10, 11], 1000)
+        assert server.summed(3, 11) == ([3, 4, 5, 10], 11)
+        assert server.summed(6, 9) == ([], 9)
+        assert server.summed(50, 60) == ([], 60)
+        assert server.summed(7, 3) == ([], 7)
+        await server.send(TrimLoglet(LOGLET, LogletOffset(3), LogletOffset(10)))
+        server.medium.stall(1.0)
+        answer = server.send(store(5, 3, repair=True))
+        await asyncio.sleep(0.1)
+        assert server.summed() == ([4, 10, 11], 1000), "5 may be part of the write"
+        await answer
+        assert server.summed() == ([4, 5, 6, 7, 10, 11], 1000)
+
+    tell(story)
+
+
+def test_sums_come_in_bounded_answers() -> None:
+    """Goal: no question holds the loop for long; whoever goes on has heard everything once.
+    Method: more records than one answer has, and larger ones."""
+
+    async def story(server: Server) -> None:
+        await server.send(store(1, CHECKSUMS_MAX + 10))
+        found, going_on = server.summed(1, 10_000)
+        assert (found[-1], going_on) == (CHECKSUMS_MAX, CHECKSUMS_MAX + 1)
+        assert server.summed(going_on, 10_000)[0][0] == going_on
+        large = pack([bytes(CHECKED_BYTES_MAX)])
+        for offset in range(going_on + 10, going_on + 13):
+            request = Store(LOGLET, SEQUENCER, LogletOffset(1), LogletOffset(offset), 1, large.body)
+            assert (await server.send(request)).status is Status.OK
+        ask = GetChecksums(LOGLET, LogletOffset(going_on + 10), LogletOffset(10_000))
+        assert server.worker.checksums(ask).next_offset == going_on + 11
+
+    tell(story, range(1))
+
+
+def test_sums_end_before_damage() -> None:
+    """Goal: what is sound is told, a damaged row is no answer. Method: spoil the middle of three
+    rows."""
+
+    async def story(server: Server) -> None:
+        for first in (1, 3, 5):
+            await server.send(store(first, 2, known=first))
+        assert server.summed() == ([1, 2, 3, 4, 5, 6], 1000)
+        rows = server.medium.stores["log-store"].families["data"]
+        rows.put(rows.key_at(1), b"garbage that is long enough")
+        assert server.summed() == ([1, 2], 3)
+        with pytest.raises(CorruptStore):
+            server.summed(3)
+        assert server.summed(6) == ([6], 1000)
+
+    tell(story, range(1))
+
+
+def test_an_ended_loglet_takes_repairs_only() -> None:
+    """Goal: a row of the store stands for a forgotten seal, also after a crash. Method: end the
+    log up to this segment, and up to the one before."""
+
+    async def story(server: Server) -> None:
+        log, segment = loglet_log(LOGLET), loglet_segment(LOGLET)
+        await server.log_store.write_ends({log: SegmentIndex(segment - 1)})
+        again = server.reborn()
+        assert (await again.send(store(1, 1))).status is Status.OK
+        await again.log_store.write_ends({log: segment, LogId(9): SegmentIndex(0)})
+        last = again.reborn()
+        assert last.worker.state.header().sealed
+        assert (await last.send(store(2, 1))).status is Status.SEALED
+        assert (await last.send(store(2, 1, repair=True))).status is Status.OK
 
     tell(story)
 
