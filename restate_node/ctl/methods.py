@@ -23,7 +23,7 @@ Response = TypeVar("Response", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[Request, Response]):
-    """One request, one response; or several, if the call is one for `Link.collect`."""
+    """One request and one response; or several, for `Link.collect` and `Link.follow`."""
 
     path: str
     request: type[Request]
@@ -149,6 +149,17 @@ PLAN_WORKER_STATES = Method(
     operator_pb2.PlanWorkerStatesRequest,
     operator_pb2.PlanWorkerStatesResponse,
 )
+LIST_SNAPSHOTS = Method(
+    f"{_OPERATOR}/ListSnapshots",
+    operator_pb2.ListSnapshotsRequest,
+    operator_pb2.ListSnapshotsResponse,
+)
+VERIFY_SNAPSHOT = Method(
+    f"{_OPERATOR}/VerifySnapshot",
+    operator_pb2.VerifySnapshotRequest,
+    operator_pb2.VerifySnapshotResponse,
+)
+"""A stream of responses."""
 GET_EVENTS = Method(
     f"{_OPERATOR}/GetEvents", operator_pb2.GetEventsRequest, operator_pb2.GetEventsResponse
 )

@@ -58,6 +58,8 @@ class FakeNode:
         )
         self.blobs: dict[int, bytes] = {}
         self.calls: Counter[str] = Counter()
+        self.deadlines: list[float] = []
+        """Seconds that each call left the node."""
         self.address = ""
         self._listen = listen
         self._server = grpc.server(ThreadPoolExecutor(max_workers=4))
@@ -72,6 +74,7 @@ class FakeNode:
 
         def handle(request: Any, context: Any) -> Message:
             self.calls[name] += 1
+            self.deadlines.append(float(context.time_remaining() or 0))
             try:
                 return answer(request)
             except Refusal as refusal:
@@ -97,6 +100,27 @@ class FakeNode:
         self, service: str, name: str, kind: Any, handle: Any, method: Method[Any, Any]
     ) -> None:
         handler = kind(
+            handle,
+            request_deserializer=method.request.FromString,
+            response_serializer=method.response.SerializeToString,
+        )
+        generic = grpc.method_handlers_generic_handler(service, {name: handler})
+        self._server.add_generic_rpc_handlers((generic,))
+
+    def on_stream(
+        self, method: Method[Any, Any], answers: Callable[[Any], Iterator[Message]]
+    ) -> None:
+        """Answer that method with these, one after the other. MUST come before the node starts."""
+        _, service, name = method.path.split("/")
+
+        def handle(request: Any, context: Any) -> Iterator[Message]:
+            self.calls[name] += 1
+            try:
+                yield from answers(request)
+            except Refusal as refusal:
+                context.abort(refusal.code, refusal.details)
+
+        handler = grpc.unary_stream_rpc_method_handler(
             handle,
             request_deserializer=method.request.FromString,
             response_serializer=method.response.SerializeToString,

@@ -131,3 +131,51 @@ class GetEventsResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[Event]
     def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
+
+class ListSnapshotsRequest(_message.Message):
+    __slots__ = ("partition_id",)
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    partition_id: int
+    def __init__(self, partition_id: _Optional[int] = ...) -> None: ...
+
+class RetainedSnapshot(_message.Message):
+    __slots__ = ("snapshot_id", "min_applied_lsn", "created_at_ms", "log_id", "node_name", "files", "size_bytes", "problem")
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    MIN_APPLIED_LSN_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    LOG_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_NAME_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    snapshot_id: str
+    min_applied_lsn: int
+    created_at_ms: int
+    log_id: int
+    node_name: str
+    files: int
+    size_bytes: int
+    problem: str
+    def __init__(self, snapshot_id: _Optional[str] = ..., min_applied_lsn: _Optional[int] = ..., created_at_ms: _Optional[int] = ..., log_id: _Optional[int] = ..., node_name: _Optional[str] = ..., files: _Optional[int] = ..., size_bytes: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class ListSnapshotsResponse(_message.Message):
+    __slots__ = ("snapshots",)
+    SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
+    snapshots: _containers.RepeatedCompositeFieldContainer[RetainedSnapshot]
+    def __init__(self, snapshots: _Optional[_Iterable[_Union[RetainedSnapshot, _Mapping]]] = ...) -> None: ...
+
+class VerifySnapshotRequest(_message.Message):
+    __slots__ = ("partition_id", "snapshot_id")
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    partition_id: int
+    snapshot_id: str
+    def __init__(self, partition_id: _Optional[int] = ..., snapshot_id: _Optional[str] = ...) -> None: ...
+
+class VerifySnapshotResponse(_message.Message):
+    __slots__ = ("read_bytes", "verdict")
+    READ_BYTES_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    read_bytes: int
+    verdict: RetainedSnapshot
+    def __init__(self, read_bytes: _Optional[int] = ..., verdict: _Optional[_Union[RetainedSnapshot, _Mapping]] = ...) -> None: ...
