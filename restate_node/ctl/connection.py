@@ -136,6 +136,26 @@ class Cluster:
         """What the given addresses said about themselves, alive or not."""
         return self._answers
 
+    async def newest_copies(self) -> dict[MetadataKind, bytes]:
+        """Of each object the newest encoding that any node has which answers, alive or not: for
+        who wants to save what can be saved.
+        """
+        links = [self.link(address) for address in self.addresses]
+        if self._nodes is not None and not self.single:
+            links += self._in_order(self._nodes.members())
+        answers, _ = await self._idents(list(dict.fromkeys(links)))
+        copies: dict[MetadataKind, bytes] = {}
+        for kind in MetadataKind:
+            known = [answer for answer in answers if version_of(answer.ident, kind) > 0]
+            for answer in sorted(known, key=lambda a: version_of(a.ident, kind), reverse=True):
+                request = GetMetadataRequest(kind=int(kind))  # type: ignore[arg-type]
+                try:
+                    copies[kind] = (await self.call(answer.link, GET_METADATA, request)).encoded
+                    break
+                except CallFailed:
+                    continue
+        return copies
+
     # ------------------------------------------------------------ calls
 
     def link(self, address: Address) -> Link:

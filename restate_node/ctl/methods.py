@@ -160,6 +160,11 @@ VERIFY_SNAPSHOT = Method(
     operator_pb2.VerifySnapshotResponse,
 )
 """A stream of responses."""
+RECOVER_METADATA = Method(
+    f"{_OPERATOR}/RecoverMetadata",
+    operator_pb2.RecoverMetadataRequest,
+    operator_pb2.RecoverMetadataResponse,
+)
 GET_EVENTS = Method(
     f"{_OPERATOR}/GetEvents", operator_pb2.GetEventsRequest, operator_pb2.GetEventsResponse
 )

@@ -36,6 +36,7 @@ from restate_node.roles.metadata_server.control_plane import (
     MetadataProxyHandlers,
     MetadataServerHandlers,
 )
+from restate_node.roles.metadata_server.recovery_handlers import RecoveryHandlers
 from restate_node.roles.worker.control_plane import SnapshotsSvc
 from restate_node.runtime.ports import Disk
 from restate_node.runtime.real.control_plane_endpoints import AnyMethod
@@ -116,6 +117,7 @@ def grpc_methods(node: Node, handlers: NodeCtl) -> list[AnyMethod]:
         methods += _log_server(node)
     if node.metadata_server is not None:
         methods += _metadata_server(MetadataServerHandlers(node.metadata_server))
+        methods += _metadata_recovery(RecoveryHandlers(node.metadata_server))
     if node.has_role(Role.ADMIN):
         methods += _cluster_ctrl(node)
     return methods
@@ -401,6 +403,18 @@ def _metadata_proxy(handlers: MetadataProxyHandlers) -> list[AnyMethod]:
         ),
         GrpcMethod(service, "Put", proxy.PutRequest, Empty, handlers.put),
         GrpcMethod(service, "Delete", proxy.DeleteRequest, Empty, handlers.delete),
+    ]
+
+
+def _metadata_recovery(handlers: RecoveryHandlers) -> list[AnyMethod]:
+    return [
+        GrpcMethod(
+            OPERATOR,
+            "RecoverMetadata",
+            operator.RecoverMetadataRequest,
+            operator.RecoverMetadataResponse,
+            handlers.recover,
+        )
     ]
 
 

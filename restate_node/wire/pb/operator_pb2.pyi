@@ -179,3 +179,55 @@ class VerifySnapshotResponse(_message.Message):
     read_bytes: int
     verdict: RetainedSnapshot
     def __init__(self, read_bytes: _Optional[int] = ..., verdict: _Optional[_Union[RetainedSnapshot, _Mapping]] = ...) -> None: ...
+
+class MetadataCopy(_message.Message):
+    __slots__ = ("kind", "encoded")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ENCODED_FIELD_NUMBER: _ClassVar[int]
+    kind: int
+    encoded: bytes
+    def __init__(self, kind: _Optional[int] = ..., encoded: _Optional[bytes] = ...) -> None: ...
+
+class RecoverMetadataRequest(_message.Message):
+    __slots__ = ("accept_loss", "force", "copies")
+    ACCEPT_LOSS_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
+    accept_loss: bool
+    force: bool
+    copies: _containers.RepeatedCompositeFieldContainer[MetadataCopy]
+    def __init__(self, accept_loss: _Optional[bool] = ..., force: _Optional[bool] = ..., copies: _Optional[_Iterable[_Union[MetadataCopy, _Mapping]]] = ...) -> None: ...
+
+class RecoveredKey(_message.Message):
+    __slots__ = ("key", "stored_version", "copied_version", "new_version")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    STORED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    COPIED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    NEW_VERSION_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    stored_version: int
+    copied_version: int
+    new_version: int
+    def __init__(self, key: _Optional[str] = ..., stored_version: _Optional[int] = ..., copied_version: _Optional[int] = ..., new_version: _Optional[int] = ...) -> None: ...
+
+class RecoverMetadataResponse(_message.Message):
+    __slots__ = ("node_id", "term", "last_index", "committed", "members", "answering", "refusal", "keys", "done")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    LAST_INDEX_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    ANSWERING_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    term: int
+    last_index: int
+    committed: int
+    members: _containers.RepeatedScalarFieldContainer[int]
+    answering: _containers.RepeatedScalarFieldContainer[int]
+    refusal: str
+    keys: _containers.RepeatedCompositeFieldContainer[RecoveredKey]
+    done: bool
+    def __init__(self, node_id: _Optional[int] = ..., term: _Optional[int] = ..., last_index: _Optional[int] = ..., committed: _Optional[int] = ..., members: _Optional[_Iterable[int]] = ..., answering: _Optional[_Iterable[int]] = ..., refusal: _Optional[str] = ..., keys: _Optional[_Iterable[_Union[RecoveredKey, _Mapping]]] = ..., done: _Optional[bool] = ...) -> None: ...

@@ -70,3 +70,11 @@ class OperatorSvcStub:
             request_serializer=operator_pb2.VerifySnapshotRequest.SerializeToString,
             response_deserializer=operator_pb2.VerifySnapshotResponse.FromString,
         )
+        self.RecoverMetadata: aio.UnaryUnaryMultiCallable[
+            operator_pb2.RecoverMetadataRequest,
+            operator_pb2.RecoverMetadataResponse,
+        ] = channel.unary_unary(
+            "/restate_node.operator.OperatorSvc/RecoverMetadata",
+            request_serializer=operator_pb2.RecoverMetadataRequest.SerializeToString,
+            response_deserializer=operator_pb2.RecoverMetadataResponse.FromString,
+        )
