@@ -6,7 +6,7 @@ Its server has threads of its own, so a test may run the tool's event loop in th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -83,7 +83,9 @@ class FakeNode:
 
         self._add(service, name, grpc.unary_unary_rpc_method_handler, handle, method)
 
-    def on_stream(self, method: Method[Any, Any], answer: Callable[[Any], list[Message]]) -> None:
+    def on_stream(
+        self, method: Method[Any, Any], answer: Callable[[Any], Iterable[Message]]
+    ) -> None:
         """Answer that method with several responses. MUST come before the node starts."""
         _, service, name = method.path.split("/")
 
@@ -100,27 +102,6 @@ class FakeNode:
         self, service: str, name: str, kind: Any, handle: Any, method: Method[Any, Any]
     ) -> None:
         handler = kind(
-            handle,
-            request_deserializer=method.request.FromString,
-            response_serializer=method.response.SerializeToString,
-        )
-        generic = grpc.method_handlers_generic_handler(service, {name: handler})
-        self._server.add_generic_rpc_handlers((generic,))
-
-    def on_stream(
-        self, method: Method[Any, Any], answers: Callable[[Any], Iterator[Message]]
-    ) -> None:
-        """Answer that method with these, one after the other. MUST come before the node starts."""
-        _, service, name = method.path.split("/")
-
-        def handle(request: Any, context: Any) -> Iterator[Message]:
-            self.calls[name] += 1
-            try:
-                yield from answers(request)
-            except Refusal as refusal:
-                context.abort(refusal.code, refusal.details)
-
-        handler = grpc.unary_stream_rpc_method_handler(
             handle,
             request_deserializer=method.request.FromString,
             response_serializer=method.response.SerializeToString,
