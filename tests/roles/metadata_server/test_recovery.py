@@ -14,8 +14,10 @@ from restate_node.roles.metadata_server.recovery import (
     RecoveryPlan,
     RecoveryRefused,
 )
+from restate_node.roles.metadata_server.recovery_handlers import RecoveryHandlers
 from restate_node.sim.hosts import Death
 from restate_node.sim.loop import SimLoop, simulate
+from restate_node.types.grpc_status import GrpcError
 from restate_node.types.ids import LeaderEpoch, PartitionId, PlainNodeId, Version
 from restate_node.types.logs import Logs
 from restate_node.types.metadata import MetadataKind
@@ -26,6 +28,7 @@ from restate_node.types.partitions import EpochMetadata
 from restate_node.wire.logs import decode_logs, encode_logs
 from restate_node.wire.metadata_keys import LOGS_KEY, epoch_metadata_key
 from restate_node.wire.partitions import decode_epoch_metadata, encode_epoch_metadata
+from restate_node.wire.pb import operator_pb2 as operator
 from tests.roles.metadata_server.metadata_world import Machine, World, value
 
 HOSTS = ("n1", "n2", "n3")
@@ -273,6 +276,40 @@ def test_refusals() -> None:
         await recover(world, n2)
         with pytest.raises(RecoveryRefused, match="only member"):
             await world.run(n2, n2.server.recovery_standing())
+
+    simulate(1, main)
+
+
+def test_a_forced_recovery_ends_a_group_that_is_alive() -> None:
+    """Goal: operators get the refusal first; with --force the rest of the group, leader included,
+    hears that it is over. Method: the service on a whole group: ask, order, force; then read."""
+
+    async def main(loop: SimLoop) -> None:
+        world = World(loop)
+        await world.found(HOSTS)
+        leader = world.leader()
+        assert leader is not None
+        (one, *_) = [machine for machine in world.machines.values() if machine is not leader]
+        assert one.server is not None
+        handlers = RecoveryHandlers(one.server)
+        for accept_loss in (False, True):
+            order = operator.RecoverMetadataRequest(accept_loss=accept_loss)
+            told = await world.run(one, handlers.recover(order))
+            assert "nothing is lost" in told.refusal and not told.done
+            assert list(told.members) == [1, 2, 3] and len(told.answering) == 2
+        odd = operator.RecoverMetadataRequest(copies=[operator.MetadataCopy(kind=99)])
+        with pytest.raises(GrpcError, match="unknown metadata kind"):
+            await world.run(one, handlers.recover(odd))
+        order = operator.RecoverMetadataRequest(accept_loss=True, force=True)
+        told = await world.run(one, handlers.recover(order))
+        assert told.done and {row.key for row in told.keys} == {"nodes_config"}
+        others = [machine for machine in world.machines.values() if machine is not one]
+        await world.until(lambda: all(fenced(m) or is_retired(m) for m in others))
+        assert fenced(leader)
+        await world.run(one, one.client.put("key", value(1), DoesNotExist()))
+        for machine in others:
+            assert machine.phase is MetadataServerPhase.STANDBY
+            assert await world.run(machine, machine.client.get("key")) == value(1)
 
     simulate(1, main)
 
