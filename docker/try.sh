@@ -1,7 +1,9 @@
 #!/bin/sh
 # Tries the image on a compose file, with podman or docker:
-#   builds, starts, waits for health and leaders, asks restatectl, writes; kills one node, waits for
-#   its leaders to move, writes again; starts the node again; tears everything down.
+#   builds, starts, waits for health and leaders, asks restatectl, writes; takes snapshots, trims the
+#   logs behind them and verifies what the store holds; kills one node, waits for its leaders to
+#   move, writes again; starts the node again without its partition stores, which it must take from
+#   the snapshots; tears everything down. Each check is a line, "ok" or "not ok".
 #
 #   docker/try.sh                      docker/compose.yml
 #   docker/try.sh docker-compose.yml   another file, such as Restate's own: see README.md for what changes
@@ -19,7 +21,9 @@ stand_in=localhost/s3-stand-in:latest
 wait_max=${WAIT_MAX:-120}
 
 say() { printf '\n== %s\n' "$*"; }
-fail() { printf 'try.sh: %s\n' "$*" >&2; exit 1; }
+checks=0
+ok() { checks=$((checks + 1)); printf 'ok %s - %s\n' "$checks" "$*"; }
+fail() { printf 'not ok %s - %s\n' "$((checks + 1))" "$*" >&2; exit 1; }
 
 choose_engine() {
     for candidate in ${ENGINE:-podman docker}; do
@@ -43,6 +47,7 @@ build() {
     "$engine" build $format ${BASE_IMAGE:+--build-arg "BASE_IMAGE=$BASE_IMAGE"} ${BUILD_FLAGS:-} \
         -f "$here/$1" -t "$2" "$here/.." > "$scratch/build" 2>&1 \
         || { tail -20 "$scratch/build" >&2; fail "$1 does not build"; }
+    ok "$1 builds"
 }
 
 choose_store() {
@@ -113,6 +118,7 @@ check_running() {
     for service in $nodes minio; do
         running=$("$engine" inspect -f '{{.State.Running}}' "$(container "$service")" 2>&1) || true
         [ "$running" = true ] || fail "$service does not run: see below; if a port is taken, PUBLISH=no"
+        ok "$service runs"
     done
 }
 
@@ -144,7 +150,7 @@ await() {
         [ $(($(date +%s) - began)) -lt "$wait_max" ] || fail "not within $wait_max s: $1"
         sleep 1
     done
-    echo "$1: after $(($(date +%s) - began)) s"
+    ok "$1: after $(($(date +%s) - began)) s"
 }
 
 # State writes through the admin port, after a deployment that only says what it is was registered:
@@ -174,8 +180,36 @@ assert status in (200, 201), status
 for number in range(20):
     state = {"object_key": f"key-{number}", "new_state": {"count": [49]}}
     status = post("services/counter/state", state)
-    assert status == 202, status
-print("20 writes are committed")' "$observer"
+    assert status == 202, status' "$observer" > "$scratch/write" 2>&1 \
+        || { tail -3 "$scratch/write" >&2; fail "20 writes: see above"; }
+    ok "20 writes are committed"
+}
+
+# Arguments: what is checked, the command of restatectl.
+ask() {
+    what=$1
+    shift
+    restatectl "$@" || fail "$what: restatectl $*"
+    ok "$what"
+}
+
+has_snapshots() { grep -q SNAPSHOTS__DESTINATION "$scratch/compose.yml"; }
+
+# The log of a partition is trimmed behind its snapshot: only that can bring the state back.
+take_snapshots() {
+    ask "a snapshot of every partition is in the store" snapshots create-snapshot all --trim-log
+    restatectl snapshots list
+    ask "every snapshot is whole" snapshots verify
+}
+
+# The volume is one for all nodes. Only a stopped node may lose files.
+remove_partition_stores() {
+    "$engine" exec "$(container "$observer")" rm -r "/restate-data/$victim/db" \
+        || fail "$victim has no partition stores in /restate-data/$victim/db"
+}
+
+has_downloaded() {
+    "$engine" logs "$(container "$victim")" 2>&1 | grep -q "Downloaded partition snapshot"
 }
 
 scratch=$(mktemp -d)
@@ -197,9 +231,15 @@ check_running
 await "three nodes answer" are_healthy
 await "the cluster is founded" is_founded
 await "$partitions partitions are led" all_led
-restatectl status
+ask "restatectl sees the cluster" status
 restatectl nodes list
 write
+if has_snapshots; then
+    say "snapshots"
+    take_snapshots
+else
+    say "no snapshots: the file names no destination"
+fi
 
 victim_id=$(leaders | grep -v '^N1$' | sort | uniq -c | sort -rn | awk 'NR == 1 { print $2 }')
 [ -n "$victim_id" ] || victim_id=N1
@@ -212,9 +252,18 @@ await "the other nodes lead all $partitions" all_led_without_victim
 restatectl partitions list
 write
 
-say "start $victim again"
+if has_snapshots; then
+    remove_partition_stores
+    say "start $victim again, without its partition stores"
+else
+    say "start $victim again"
+fi
 "$engine" start "$(container "$victim")" > "$scratch/start"
 await "$victim is back with a higher generation" is_back
 restatectl nodes list
 await "$partitions partitions are led" all_led
-say "everything worked"
+if has_snapshots; then
+    await "$victim has taken partition stores from snapshots" has_downloaded
+    ask "the snapshots are still whole" snapshots verify all
+fi
+say "everything worked: $checks checks"

@@ -26,7 +26,7 @@ NOUNS: tuple[tuple[str, str, str], ...] = (
     ("partitions", "partition_policies", "Partition processors: leaders, followers, progress"),
     ("config", "config", "What the cluster is told to be"),
     ("metadata", "metadata", "Raw objects of the metadata store"),
-    ("metadata-server", "metadata_server", "The servers of the metadata store (alias: ms)"),
+    ("metadata-server", "metadata_recovery", "The servers of the metadata store (alias: ms)"),
     ("replicated-loglet", "loglet_repair", "Log servers and single loglets"),
     ("snapshots", "snapshots", "Snapshots of partitions"),
     ("storage", "storage", "The databases on the disks of the nodes"),

@@ -136,6 +136,26 @@ class Cluster:
         """What the given addresses said about themselves, alive or not."""
         return self._answers
 
+    async def newest_copies(self) -> dict[MetadataKind, bytes]:
+        """Of each object the newest encoding that any node has which answers, alive or not: for
+        who wants to save what can be saved.
+        """
+        links = [self.link(address) for address in self.addresses]
+        if self._nodes is not None and not self.single:
+            links += self._in_order(self._nodes.members())
+        answers, _ = await self._idents(list(dict.fromkeys(links)))
+        copies: dict[MetadataKind, bytes] = {}
+        for kind in MetadataKind:
+            known = [answer for answer in answers if version_of(answer.ident, kind) > 0]
+            for answer in sorted(known, key=lambda a: version_of(a.ident, kind), reverse=True):
+                request = GetMetadataRequest(kind=int(kind))  # type: ignore[arg-type]
+                try:
+                    copies[kind] = (await self.call(answer.link, GET_METADATA, request)).encoded
+                    break
+                except CallFailed:
+                    continue
+        return copies
+
     # ------------------------------------------------------------ calls
 
     def link(self, address: Address) -> Link:
@@ -170,9 +190,11 @@ class Cluster:
         request: Request,
         role: Role | None = None,
         timeout_ms: int | None = None,
+        *,
+        ends_at_timeout: bool = False,
     ) -> Response:
         """The first answer of a node with that role. MUST be safe to repeat: a node that failed
-        may have acted.
+        may have acted. `ends_at_timeout`: when one takes all the time, no other is asked.
         """
         failures: list[CallFailed] = []
         for link in await self._candidates(role):
@@ -180,7 +202,29 @@ class Cluster:
                 return await self.call(link, method, request, timeout_ms)
             except CallFailed as failure:
                 failures.append(failure)
-                if failure.final:
+                if failure.final or (ends_at_timeout and failure.timed_out):
+                    break
+        raise CallsFailed(failures)
+
+    async def follow_any(
+        self,
+        method: Method[Request, Response],
+        request: Request,
+        role: Role,
+        on_response: Callable[[Response], None],
+    ) -> None:
+        """The stream of the first node with that role that sends one to its end; what one has not
+        found, nobody has.
+        """
+        failures: list[CallFailed] = []
+        for link in await self._candidates(role):
+            try:
+                async with self._under_way:
+                    await link.follow(method, request, on_response)
+                return
+            except CallFailed as failure:
+                failures.append(failure)
+                if failure.final or failure.status == "NOT_FOUND":
                     break
         raise CallsFailed(failures)
 
@@ -352,6 +396,11 @@ class CallsFailed(CtlError):
     def last_is(self, status: str) -> bool:
         """The last node that was asked said this."""
         return bool(self.failures) and self.failures[-1].status == status
+
+    @property
+    def timed_out(self) -> bool:
+        """The last node that was asked may still be at it."""
+        return bool(self.failures) and self.failures[-1].timed_out
 
     @property
     def is_unknown_method(self) -> bool:

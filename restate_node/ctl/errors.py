@@ -38,6 +38,11 @@ class CallFailed(CtlError):
         return self.status in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 
     @property
+    def timed_out(self) -> bool:
+        """The node took the call and is perhaps still at it."""
+        return self.status == "DEADLINE_EXCEEDED"
+
+    @property
     def final(self) -> bool:
         """What was asked is wrong on every node."""
         return self.status in ("FAILED_PRECONDITION", "OUT_OF_RANGE")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -117,6 +118,38 @@ class Link:
             self._connected = False
             raise self._failure(error, limit_ms) from None
         return found
+
+    async def follow(
+        self,
+        method: Method[Request, Response],
+        request: Request,
+        on_response: Callable[[Response], None],
+    ) -> None:
+        """A stream of responses, to its end; CallFailed, also when nothing is heard for as long as
+        a call may take.
+        """
+        await self._connect()
+        limit_ms = self._timeouts.request_ms
+        stream = self._channel.unary_stream(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )(request)
+        try:
+            while True:
+                async with asyncio.timeout(limit_ms / 1000):
+                    response = await stream.read()
+                if not isinstance(response, method.response):
+                    return  # the library's mark for the end
+                on_response(response)
+        except grpc.aio.AioRpcError as error:
+            self._connected = False
+            raise self._failure(error, limit_ms) from None
+        except TimeoutError:
+            reason = f"nothing heard for {limit_ms} ms (--request-timeout)"
+            raise CallFailed(str(self.address), "DEADLINE_EXCEEDED", reason) from None
+        finally:
+            stream.cancel()
 
     async def close(self) -> None:
         """Ends the connection and the calls on it."""

@@ -23,7 +23,7 @@ Response = TypeVar("Response", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[Request, Response]):
-    """One request, one response; or several, if the call is one for `Link.collect`."""
+    """One request and one response; or several, for `Link.collect` and `Link.follow`."""
 
     path: str
     request: type[Request]
@@ -154,6 +154,22 @@ START_REPAIR = Method(
 )
 GET_REPAIR = Method(
     f"{_OPERATOR}/GetRepair", operator_pb2.GetRepairRequest, operator_pb2.RepairProgress
+)
+LIST_SNAPSHOTS = Method(
+    f"{_OPERATOR}/ListSnapshots",
+    operator_pb2.ListSnapshotsRequest,
+    operator_pb2.ListSnapshotsResponse,
+)
+VERIFY_SNAPSHOT = Method(
+    f"{_OPERATOR}/VerifySnapshot",
+    operator_pb2.VerifySnapshotRequest,
+    operator_pb2.VerifySnapshotResponse,
+)
+"""A stream of responses."""
+RECOVER_METADATA = Method(
+    f"{_OPERATOR}/RecoverMetadata",
+    operator_pb2.RecoverMetadataRequest,
+    operator_pb2.RecoverMetadataResponse,
 )
 GET_EVENTS = Method(
     f"{_OPERATOR}/GetEvents", operator_pb2.GetEventsRequest, operator_pb2.GetEventsResponse

@@ -90,6 +90,18 @@ def render_table(table: Table, colour: bool = False) -> str:
     return "".join(_line(row, widths, colour) + "\n" for row in rows)
 
 
+def size_text(size_bytes: int) -> str:
+    """`707 B`, `2.1 KiB`."""
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    size = float(size_bytes)
+    for unit in ("KiB", "MiB", "GiB"):
+        size /= 1024
+        if size < 1024:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1024:.1f} TiB"
+
+
 def paint(cell: Cell, colour: bool) -> str:
     """The text of a cell, in its style if there are colours."""
     if not colour or cell.style is Style.PLAIN or not cell.text:

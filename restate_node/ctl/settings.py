@@ -21,6 +21,8 @@ ADDRESS_VARIABLE = "RESTATECTL_ADDRESS"
 CI_VARIABLE = "CI"
 CONNECT_TIMEOUT_MS_DEFAULT = 3_000
 REQUEST_TIMEOUT_MS_DEFAULT = 13_000
+LONG_REQUEST_TIMEOUT_MS_DEFAULT = 600_000
+"""For calls that copy much data."""
 TIMEOUT_MS_MAX = 3_600_000
 
 
@@ -52,6 +54,7 @@ class Settings:
     json: bool = False
     connect_timeout_ms: int = CONNECT_TIMEOUT_MS_DEFAULT
     request_timeout_ms: int = REQUEST_TIMEOUT_MS_DEFAULT
+    long_request_timeout_ms: int = LONG_REQUEST_TIMEOUT_MS_DEFAULT
     time_format: TimeFormat = TimeFormat.HUMAN
 
     @staticmethod
@@ -66,6 +69,7 @@ class Settings:
             json=given.json,
             connect_timeout_ms=given.connect_timeout or CONNECT_TIMEOUT_MS_DEFAULT,
             request_timeout_ms=given.request_timeout or REQUEST_TIMEOUT_MS_DEFAULT,
+            long_request_timeout_ms=given.request_timeout or LONG_REQUEST_TIMEOUT_MS_DEFAULT,
             time_format=given.time_format or TimeFormat.HUMAN,
         )
 

@@ -37,9 +37,12 @@ from restate_node.roles.metadata_server.control_plane import (
     MetadataProxyHandlers,
     MetadataServerHandlers,
 )
+from restate_node.roles.metadata_server.recovery_handlers import RecoveryHandlers
+from restate_node.roles.worker.control_plane import SnapshotsSvc
 from restate_node.runtime.ports import Disk
 from restate_node.runtime.real.control_plane_endpoints import AnyMethod
 from restate_node.runtime.real.control_plane_methods import (
+    TIMEOUT_MS_DEFAULT,
     GrpcMethod,
     GrpcStreamMethod,
     Page,
@@ -70,7 +73,12 @@ QUERY_TIMEOUT_MS: Final = 90_000
 """Longer than a query may take: it says itself why it ended."""
 RECORD_OVERHEAD_BYTES: Final = 256 * 1024
 """What an invocation has in a record besides its argument: headers above all."""
+LONG_TIMEOUT_MS: Final = 60 * 60 * 1000
+"""As long as `restatectl --request-timeout` may be: the client says how long it waits."""
+VERIFICATION_TIMEOUT_MS: Final = 24 * 60 * 60 * 1000
+"""Of one snapshot. The client hears of progress all the time and may leave."""
 CLUSTER_CTRL: Final = "restate.cluster_ctrl.ClusterCtrlSvc"
+OPERATOR: Final = "restate_node.operator.OperatorSvc"
 
 
 def node_ctl(node: Node, bound: Sequence[NamedAddress]) -> NodeCtl:
@@ -106,10 +114,13 @@ def grpc_methods(node: Node, handlers: NodeCtl) -> list[AnyMethod]:
     methods = _node_ctl(handlers)
     methods += _metadata_proxy(MetadataProxyHandlers(node.client))
     methods += _operator(node)
+    if node.has_role(Role.WORKER):
+        methods += _snapshots(node)
     if node.has_role(Role.LOG_SERVER):
         methods += _log_server(node)
     if node.metadata_server is not None:
         methods += _metadata_server(MetadataServerHandlers(node.metadata_server))
+        methods += _metadata_recovery(RecoveryHandlers(node.metadata_server))
     if node.has_role(Role.ADMIN):
         methods += _cluster_ctrl(node)
     return methods
@@ -219,11 +230,12 @@ def _cluster_ctrl(node: Node) -> list[AnyMethod]:
         request: type[Request],
         response: type[Response],
         call: Callable[[ClusterCtrl, Request], Awaitable[Response]],
+        timeout_ms: int = TIMEOUT_MS_DEFAULT,
     ) -> AnyMethod:
         async def handler(message: Request) -> Response:
             return await call(_started(node.cluster_ctrl), message)
 
-        return GrpcMethod(CLUSTER_CTRL, name, request, response, handler)
+        return GrpcMethod(CLUSTER_CTRL, name, request, response, handler, timeout_ms)
 
     return [
         row(
@@ -265,6 +277,7 @@ def _cluster_ctrl(node: Node) -> list[AnyMethod]:
             ctrl.CreatePartitionSnapshotRequest,
             ctrl.CreatePartitionSnapshotResponse,
             ClusterCtrl.create_partition_snapshot,
+            timeout_ms=LONG_TIMEOUT_MS,
         ),
         row(
             "SyncEpochMetadata",
@@ -306,7 +319,7 @@ def _operator(node: Node) -> list[AnyMethod]:
 
     sources = OperatorSources(alive, log_events, partition_events)
     handlers = Operator(node.cache, node.client, sources)
-    service = "restate_node.operator.OperatorSvc"
+    service = OPERATOR
     return [
         GrpcMethod(
             service,
@@ -370,6 +383,41 @@ def _repairs(node: Node, service: str) -> list[AnyMethod]:
     ]
 
 
+def _snapshots(node: Node) -> list[AnyMethod]:
+    """The part of the operator service that only workers have."""
+
+    def handlers() -> SnapshotsSvc:
+        _started(node.worker)
+        return SnapshotsSvc(node.snapshots, node.tasks)
+
+    async def listed(message: operator.ListSnapshotsRequest) -> operator.ListSnapshotsResponse:
+        return await handlers().list_snapshots(message)
+
+    def verified(
+        message: operator.VerifySnapshotRequest,
+    ) -> AsyncIterator[operator.VerifySnapshotResponse]:
+        return handlers().verify_snapshot(message)
+
+    return [
+        GrpcMethod(
+            OPERATOR,
+            "ListSnapshots",
+            operator.ListSnapshotsRequest,
+            operator.ListSnapshotsResponse,
+            listed,
+            timeout_ms=LONG_TIMEOUT_MS,
+        ),
+        GrpcStreamMethod(
+            OPERATOR,
+            "VerifySnapshot",
+            operator.VerifySnapshotRequest,
+            operator.VerifySnapshotResponse,
+            verified,
+            timeout_ms=VERIFICATION_TIMEOUT_MS,
+        ),
+    ]
+
+
 def _started(handlers: Handlers | None) -> Handlers:
     if handlers is None:
         raise GrpcError(StatusCode.UNAVAILABLE, "the node is starting up")
@@ -385,6 +433,18 @@ def _metadata_proxy(handlers: MetadataProxyHandlers) -> list[AnyMethod]:
         ),
         GrpcMethod(service, "Put", proxy.PutRequest, Empty, handlers.put),
         GrpcMethod(service, "Delete", proxy.DeleteRequest, Empty, handlers.delete),
+    ]
+
+
+def _metadata_recovery(handlers: RecoveryHandlers) -> list[AnyMethod]:
+    return [
+        GrpcMethod(
+            OPERATOR,
+            "RecoverMetadata",
+            operator.RecoverMetadataRequest,
+            operator.RecoverMetadataResponse,
+            handlers.recover,
+        )
     ]
 
 

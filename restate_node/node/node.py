@@ -118,6 +118,7 @@ class Node:
         self._repaired: RepairedLogServer | None = None
         self.repairs: RepairService | None = None
         self.worker: PartitionManager | None = None
+        self.snapshots: SnapshotRepository | None = None
         self.collector: ClusterStateCollector | None = None
         self.controller: Controller | None = None
         self.cluster_ctrl: ClusterCtrl | None = None
@@ -255,6 +256,7 @@ class Node:
         if not self.has_role(Role.WORKER):
             self.fabric.router.on(GetNodeState, self._report_without_processors)
             return
+        self.snapshots = self._snapshot_repository()
         improvement = self.improvement
         listeners = LeadershipListeners(
             announce=self.membership.announce_leadership,
@@ -271,7 +273,7 @@ class Node:
             rng=self.ports.stream(),
             options=self.options.worker,
             listeners=listeners,
-            snapshots=self._snapshot_repository(),
+            snapshots=self.snapshots,
             neighbours=Neighbours(self._ask_node, self._count_workers),
             services=self._services(),
             exporting=asyncio.Semaphore(self.options.worker.snapshots.export_concurrency_limit),

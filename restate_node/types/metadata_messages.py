@@ -2,6 +2,7 @@
 
     client  -- KvRequest ------------> any server   the leader answers, others say who leads
     member  -- RaftEnvelope ---------> member       one-way; a large one as RaftFragments
+    member  -- GroupRecovered -------> somebody of a group that was given up
     standby -- JoinMetadataCluster --> the leader
     anybody -- RemoveFromMetadataCluster, MetadataServerStatusRequest --> a server
 
@@ -115,6 +116,16 @@ class RaftRoute(msgspec.Struct, frozen=True, array_like=True):
     receiver_storage: int
     sender_address: str
     """Where to answer, for a receiver that has not seen the sender in the nodes configuration."""
+    recovered_at_millis: int | None = None
+    """Of the group whose entries the sender holds; None if it holds none: it waits to be added, may
+    hear everybody, and only ever replies.
+    """
+
+
+class GroupRecovered(msgspec.Struct, frozen=True, array_like=True):
+    """You speak for a group that was given up: it was continued elsewhere, without you."""
+
+    recovered_at_millis: int
 
 
 class RaftEnvelope(msgspec.Struct, frozen=True, array_like=True):
@@ -150,6 +161,8 @@ class JoinMetadataCluster(msgspec.Struct, frozen=True, array_like=True):
     fingerprint: int
     automatic: bool
     """Not by an operator's order: only the first time, and never after a removal."""
+    recovered_at_millis: int | None = None
+    """Of the group whose entries this storage holds; None if it holds none."""
 
 
 class RemoveFromMetadataCluster(msgspec.Struct, frozen=True, array_like=True):

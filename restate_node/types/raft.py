@@ -69,10 +69,16 @@ class HardState(msgspec.Struct, frozen=True, array_like=True, tag="hard"):
 
 
 class Members(msgspec.Struct, frozen=True, array_like=True, tag="members"):
-    """Who votes, by node id, and when its storage was created; each change is a new version."""
+    """Who votes, by node id, and when its storage was created; each change is a new version.
+
+    A group that lost its majority for ever may be continued from one member, by order of an
+    operator. `recovered_at_millis` tells such groups apart: the later one is right, and members of
+    an earlier one that come back are not listened to. 0: never recovered.
+    """
 
     version: Version = INVALID_VERSION
     created_at_millis: Mapping[PlainNodeId, int] = {}
+    recovered_at_millis: int = 0
 
     def __contains__(self, node: PlainNodeId) -> bool:
         return node in self.created_at_millis
@@ -83,12 +89,12 @@ class Members(msgspec.Struct, frozen=True, array_like=True, tag="members"):
     def with_member(self, node: PlainNodeId, created_at_millis: int) -> Members:
         """The next version, with this node."""
         members = {**self.created_at_millis, node: created_at_millis}
-        return Members(Version(self.version + 1), members)
+        return Members(Version(self.version + 1), members, self.recovered_at_millis)
 
     def without_member(self, node: PlainNodeId) -> Members:
         """The next version, without this node."""
         members = {other: at for other, at in self.created_at_millis.items() if other != node}
-        return Members(Version(self.version + 1), members)
+        return Members(Version(self.version + 1), members, self.recovered_at_millis)
 
 
 class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True, tag="meta"):

@@ -81,6 +81,7 @@ METHODS: tuple[Method, ...] = (
     _row(14, store.JoinMetadataCluster, store.MembershipReply, Swimlane.GENERAL),
     _row(15, store.RemoveFromMetadataCluster, store.MembershipReply, Swimlane.GENERAL),
     _row(16, store.MetadataServerStatusRequest, store.MetadataServerStatus, Swimlane.GENERAL),
+    _row(17, store.GroupRecovered, None, Swimlane.GENERAL),
     _row(30, gossip.Gossip, None, Swimlane.GOSSIP),
     _row(31, gossip.AskGossip, gossip.Gossip, Swimlane.GOSSIP),
     _row(32, node_rows.ReadNodeRows, node_rows.NodeRows, Swimlane.GENERAL),

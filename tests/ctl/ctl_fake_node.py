@@ -6,7 +6,7 @@ Its server has threads of its own, so a test may run the tool's event loop in th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -58,6 +58,8 @@ class FakeNode:
         )
         self.blobs: dict[int, bytes] = {}
         self.calls: Counter[str] = Counter()
+        self.deadlines: list[float] = []
+        """Seconds that each call left the node."""
         self.address = ""
         self._listen = listen
         self._server = grpc.server(ThreadPoolExecutor(max_workers=4))
@@ -72,6 +74,7 @@ class FakeNode:
 
         def handle(request: Any, context: Any) -> Message:
             self.calls[name] += 1
+            self.deadlines.append(float(context.time_remaining() or 0))
             try:
                 return answer(request)
             except Refusal as refusal:
@@ -80,7 +83,9 @@ class FakeNode:
 
         self._add(service, name, grpc.unary_unary_rpc_method_handler, handle, method)
 
-    def on_stream(self, method: Method[Any, Any], answer: Callable[[Any], list[Message]]) -> None:
+    def on_stream(
+        self, method: Method[Any, Any], answer: Callable[[Any], Iterable[Message]]
+    ) -> None:
         """Answer that method with several responses. MUST come before the node starts."""
         _, service, name = method.path.split("/")
 

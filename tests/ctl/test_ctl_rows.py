@@ -9,7 +9,16 @@ from restate_node.ctl.chain_rows import HLC_EPOCH_MS, HLC_LOGICAL_BITS
 from restate_node.ctl.commands import config, logs, metadata_server, nodes, partitions, status
 from restate_node.ctl.commands import replicated_loglet as loglets
 from restate_node.ctl.errors import CallFailed
-from restate_node.ctl.render import Cell, Report, Style, Table, render, render_json, render_table
+from restate_node.ctl.render import (
+    Cell,
+    Report,
+    Style,
+    Table,
+    render,
+    render_json,
+    render_table,
+    size_text,
+)
 from restate_node.ctl.times import TimeFormat, TimeStyle
 from restate_node.types.ids import (
     GenerationalNodeId,
@@ -427,7 +436,7 @@ def test_metadata_servers_and_the_silent_ones() -> None:
 
 def test_sizes_have_units() -> None:
     """Goal: sizes in binary units. How: around each unit's edge."""
-    shown = [metadata_server.size_text(size) for size in (707, 1024, 2150, 3 << 30, 1 << 50)]
+    shown = [size_text(size) for size in (707, 1024, 2150, 3 << 30, 1 << 50)]
     assert shown == ["707 B", "1.0 KiB", "2.1 KiB", "3.0 GiB", "1024.0 TiB"]
 
 

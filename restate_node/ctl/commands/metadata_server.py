@@ -20,7 +20,16 @@ from restate_node.ctl.methods import (
     REMOVE_METADATA_SERVER,
 )
 from restate_node.ctl.node_lists import known_nodes, parse_nodes
-from restate_node.ctl.render import Block, Cell, CellLike, Json, Report, Style, Table
+from restate_node.ctl.render import (
+    Block,
+    Cell,
+    CellLike,
+    Json,
+    Report,
+    Style,
+    Table,
+    size_text,
+)
 from restate_node.types.ids import PlainNodeId, plain_text
 from restate_node.types.nodes import MetadataServerState, Node, NodesConfiguration, Role
 from restate_node.wire.pb.common_pb2 import MetadataServerStatus
@@ -220,18 +229,6 @@ def servers_report(servers: Sequence[Node], answers: Answers) -> Report:
         blocks += ["", UNREACHABLE_TITLE, Table(("NODE", "REASON"), tuple(silent))]
     problems = () if rows else ("no metadata server answers: see `restatectl nodes list --extra`",)
     return Report({"servers": documents, "unreachable": unreachable}, tuple(blocks), problems)
-
-
-def size_text(size_bytes: int) -> str:
-    """`707 B`, `2.1 KiB`."""
-    if size_bytes < 1024:
-        return f"{size_bytes} B"
-    size = float(size_bytes)
-    for unit in ("KiB", "MiB", "GiB"):
-        size /= 1024
-        if size < 1024:
-            return f"{size:.1f} {unit}"
-    return f"{size / 1024:.1f} TiB"
 
 
 def _row(node: Node, status: StatusResponse) -> tuple[CellLike, ...]:

@@ -21,8 +21,10 @@ from restate_node.types.ids import GenerationalNodeId, PartitionId
 from restate_node.types.offsets import Lsn
 from restate_node.types.processor_messages import CreateSnapshot, RunMode, SnapshotCreated
 
-SNAPSHOT_TIMEOUT_S: Final = 300.0
-"""For export and upload; the operator's tool may have given up long before."""
+SNAPSHOT_TIMEOUT_S: Final = 3600.0
+"""For waiting its turn, export and upload. The operator's tool says how long it waits, and may
+leave long before; the longest that it can say is this.
+"""
 
 
 class SnapshotRequests:

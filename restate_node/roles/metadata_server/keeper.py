@@ -4,6 +4,7 @@
     standby that should be a member           -> ask the leader, with growing pauses
     leader                                    -> make the nodes configuration tell the members
     removed, and nobody told us               -> retire: campaign no more
+    leader of a group that was given up       -> serve nothing more
 
 It looks when something has changed, and a few times per second anyway: a look costs a comparison.
 """
@@ -15,7 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from restate_node.roles.metadata_server.registry import reconciled, wants_to_join
+from restate_node.roles.metadata_server.registry import (
+    left_behind_text,
+    reconciled,
+    wants_to_join,
+)
 from restate_node.roles.metadata_server.replica import Replica, Unserved
 from restate_node.types.fabric import RpcFailure
 from restate_node.types.ids import PlainNodeId
@@ -87,6 +92,8 @@ class MembershipKeeper:
         if me is None:
             return
         server.check_owner(me.id)
+        if server.is_left_behind:
+            return
         replica = server.replica
         if replica is None:
             if server.cache.me is None or server.cache.fingerprint == 0:
@@ -94,11 +101,32 @@ class MembershipKeeper:
             replica = await server.become_standby(me.id)
         replica.retire(me.metadata_server_state is MetadataServerState.STANDBY)
         if replica.leads:
-            await self._reconcile(replica)
+            if not await self._leads_in_vain(replica):
+                await self._reconcile(replica)
         elif server.phase is MetadataServerPhase.STANDBY:
             await self._join_when_due(me)
 
     # ------------------------------------------------------------ leader
+
+    async def _leads_in_vain(self, replica: Replica) -> bool:
+        """Whether somebody else has written the nodes configuration: the group was given up, and
+        its members have come back without meeting the one that continues it.
+
+        A leader has all that was written through its group, as soon as it has confirmed itself; so
+        a newer version, seen before, can only come from another group.
+        """
+        server = self._server
+        seen = server.cache.nodes.value.version
+        if seen <= (replica.kv.version(NODES_CONFIGURATION_KEY) or 0):
+            return False
+        try:
+            await replica.read_barrier()
+        except Unserved:
+            return False
+        if seen <= (replica.kv.version(NODES_CONFIGURATION_KEY) or 0):
+            return False
+        await server.give_up()
+        return True
 
     async def _reconcile(self, replica: Replica) -> None:
         """Write who is a member; a rival's write in between is noticed by the next look."""
@@ -150,6 +178,9 @@ class MembershipKeeper:
     async def join(self, *, automatic: bool) -> MembershipReply:
         """Ask servers until the leader has answered, or none is left."""
         server, replica = self._server, self._server.replica
+        if server.is_left_behind:
+            text = left_behind_text("this node")
+            return MembershipReply(MembershipVerdict.FORBIDDEN, text)
         if replica is None:
             text = "the node has not joined the cluster yet: provision it or wait"
             return MembershipReply(MembershipVerdict.REFUSED, text)
@@ -163,6 +194,7 @@ class MembershipKeeper:
             identity.cluster_name,
             identity.fingerprint,
             automatic,
+            replica.members.recovered_at_millis if len(replica.members) else None,
         )
         return await self._ask_leader(request, self._servers(replica.me))
 

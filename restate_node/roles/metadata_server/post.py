@@ -4,6 +4,9 @@
     large  -> RaftFragments, each asked for by the answer to the one before; at most one such
               message per receiver is under way, a second one is dropped meanwhile
 
+A group that was recovered from one member goes on under another mark, which every message names;
+what comes from a group with an earlier mark is answered with that news, and nothing else.
+
 The fabric's handshake keeps other clusters out. What it cannot see is a node whose disk was
 replaced: it has the same id and has forgotten its votes. So each message names the storages of
 both ends. The receiver drops what was meant for another storage, and replies of another storage
@@ -31,6 +34,7 @@ from restate_node.types.fabric import Peer, RpcCode, RpcFailure
 from restate_node.types.ids import PlainNodeId
 from restate_node.types.metadata_messages import (
     FragmentTaken,
+    GroupRecovered,
     RaftEnvelope,
     RaftFragment,
     RaftRoute,
@@ -54,6 +58,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder: msgspec.msgpack.Decoder[RaftMessage] = msgspec.msgpack.Decoder(RaftMessage)
 
 Deliver = Callable[[RaftMessage], None]
+LeftBehind = Callable[[int], None]
+"""The group was recovered elsewhere, then."""
 
 
 @dataclass(slots=True)
@@ -78,8 +84,9 @@ class RaftPost:
         tasks: TaskCenter,
         members: Callable[[], Members],
         deliver: Deliver,
+        left_behind: LeftBehind,
     ) -> None:
-        """Serves the two message types from now on."""
+        """Serves the two message types until it is closed."""
         self._me = me
         self._storage = storage
         self._address = address
@@ -88,6 +95,7 @@ class RaftPost:
         self._tasks = tasks
         self._members = members
         self._deliver = deliver
+        self._left_behind = left_behind
         self._storages: dict[PlainNodeId, int] = {}
         self._addresses: dict[PlainNodeId, str] = {}
         self._assemblies: dict[PlainNodeId, _Assembly] = {}
@@ -95,6 +103,11 @@ class RaftPost:
         self._streams = 0
         fabric.router.on(RaftEnvelope, self._on_envelope)
         fabric.router.on(RaftFragment, self._on_fragment)
+
+    def close(self) -> None:
+        """Receive nothing more."""
+        self._fabric.router.forget(RaftEnvelope)
+        self._fabric.router.forget(RaftFragment)
 
     # ------------------------------------------------------------ sending
 
@@ -113,7 +126,9 @@ class RaftPost:
         storage = self._storage_of(receiver)
         if storage is None:
             return None
-        return RaftRoute(self._me, self._storage, storage, self._address)
+        members = self._members()
+        group = members.recovered_at_millis if len(members) else None
+        return RaftRoute(self._me, self._storage, storage, self._address, group)
 
     def _storage_of(self, node: PlainNodeId) -> int | None:
         """The newest that is known; ids of storages are the times of their creation."""
@@ -164,6 +179,8 @@ class RaftPost:
     def _on_fragment(self, peer: Peer, fragment: RaftFragment, reply: Reply) -> None:
         if fragment.route.receiver_storage != self._storage:
             raise RpcFailure(RpcCode.FORBIDDEN, "meant for a former storage of this node")
+        if not self._is_of_our_group(fragment.route):
+            raise RpcFailure(RpcCode.FORBIDDEN, "one of us belongs to a group that was given up")
         data = self._assemble(fragment)
         message = None if data is None else _decoder.decode(data)
         reply(FragmentTaken())
@@ -195,7 +212,7 @@ class RaftPost:
         sender = route.sender
         if message.sender != sender or (peer.node is not None and peer.node.id != sender):
             return False
-        if route.receiver_storage != self._storage:
+        if route.receiver_storage != self._storage or not self._is_of_our_group(route):
             return False
         member = self._members().created_at_millis.get(sender)
         if member is not None and not _may_speak(member, route.sender_storage, message):
@@ -203,6 +220,18 @@ class RaftPost:
         self._storages[sender] = route.sender_storage
         self._addresses[sender] = route.sender_address
         return True
+
+    def _is_of_our_group(self, route: RaftRoute) -> bool:
+        """Of two groups the one that was recovered later is right; the other learns of it."""
+        members = self._members()
+        ours, theirs = members.recovered_at_millis, route.recovered_at_millis
+        if not len(members) or theirs is None or theirs == ours:
+            return True
+        if theirs > ours:
+            self._left_behind(theirs)
+        elif target := self._target(route.sender) or route.sender_address:
+            self._fabric.notify(target, GroupRecovered(ours))
+        return False
 
 
 def _may_speak(member: int, storage: int, message: RaftMessage) -> bool:

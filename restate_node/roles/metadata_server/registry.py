@@ -73,6 +73,9 @@ def objection_to_join(
 ) -> MembershipReply | None:
     """Why that node may not become a member now; None if it may."""
     name = plain_text(request.node)
+    group = request.recovered_at_millis
+    if group is not None and group != members.recovered_at_millis:
+        return MembershipReply(MembershipVerdict.FORBIDDEN, left_behind_text(name))
     asked = ClusterIdentity(request.cluster_name, request.fingerprint)
     if asked != identity:
         text = f"{name} belongs to another cluster: check its addresses and its data directory"
@@ -92,6 +95,16 @@ def objection_to_join(
         text = f"node '{name}' is not in the nodes configuration: let it join the cluster first"
         return MembershipReply(MembershipVerdict.FORBIDDEN, text)
     return _objection_to_state(node, request.automatic)
+
+
+def left_behind_text(name: str) -> str:
+    """What to do with a storage of a group that was given up."""
+    return (
+        f"{name} holds metadata of a group that was continued without it by `restatectl "
+        "metadata-server recover`: it is not used any more. To make it a member again, stop the "
+        "node, move its directory replicated-metadata-server away, start it, and add it with "
+        "`restatectl metadata-server add-node`"
+    )
 
 
 def _objection_to_state(node: Node, automatic: bool) -> MembershipReply | None:

@@ -24,19 +24,35 @@ without which they could never be reached to elect a leader.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Final, assert_never
 
 import structlog
+from msgspec.structs import replace
 
 from restate_node.cluster.metadata_cache import KEY_OF, ForeignCluster, MetadataCache
 from restate_node.fabric.fabric import Fabric
+from restate_node.fabric.router import Reply
 from restate_node.protocol.metadata_kv import encode_command
 from restate_node.protocol.raft.ready import AddMember, RemoveMember, RestoredState
 from restate_node.roles.metadata_server.keeper import MembershipKeeper
 from restate_node.roles.metadata_server.post import RaftPost
-from restate_node.roles.metadata_server.registry import objection_to_join, objection_to_removal
+from restate_node.roles.metadata_server.recovery import (
+    RecoveryPlan,
+    RecoveryRefused,
+    newest_copies,
+    plan_recovery,
+)
+from restate_node.roles.metadata_server.recovery_standing import (
+    RecoveryStanding,
+    standing_of,
+)
+from restate_node.roles.metadata_server.registry import (
+    left_behind_text,
+    objection_to_join,
+    objection_to_removal,
+)
 from restate_node.roles.metadata_server.replica import (
     ChangeRefused,
     NotLeading,
@@ -45,7 +61,7 @@ from restate_node.roles.metadata_server.replica import (
     Unserved,
 )
 from restate_node.roles.metadata_server.storage import RaftStorage, StorageMark
-from restate_node.runtime.ports import Clock, Disk
+from restate_node.runtime.ports import Clock, Disk, StoreError
 from restate_node.runtime.tasks import TaskCenter, TaskKind
 from restate_node.types import metadata_messages as messages
 from restate_node.types.fabric import Peer
@@ -65,6 +81,7 @@ from restate_node.types.metadata_kv import (
 from restate_node.types.metadata_messages import (
     Answer,
     Executed,
+    GroupRecovered,
     JoinMetadataCluster,
     KvReply,
     KvRequest,
@@ -96,6 +113,7 @@ from restate_node.types.raft import (
     SnapshotMeta,
     Term,
 )
+from restate_node.types.timestamps import hlc
 from restate_node.wire.nodes import decode_nodes_configuration
 from restate_node.wire.storage_codec import CodecError
 
@@ -144,6 +162,9 @@ class MetadataServer:
         self._storage: RaftStorage | None = None
         self._mark = StorageMark(0)
         self._founding = asyncio.Lock()
+        self._running: asyncio.Task[None] | None = None
+        self._post: RaftPost | None = None
+        self._gave_up = False
         self._in_flight = asyncio.Semaphore(options.request_queue_length)
         self._keeper = MembershipKeeper(self)
 
@@ -164,7 +185,9 @@ class MetadataServer:
             self._knows_cluster = True
             self.cache.bind_fingerprint(self._mark.identity.fingerprint)
         self._storage = storage
-        if self._mark.node is not None:
+        if self.is_left_behind:
+            logger.error(left_behind_text("This node"))
+        elif self._mark.node is not None:
             self._run_replica(self._mark.node, stored.raft)
         self._serve()
         self._tasks.spawn(
@@ -187,6 +210,7 @@ class MetadataServer:
         router.serve(JoinMetadataCluster, lambda _, join: self.add(join))
         router.serve(RemoveFromMetadataCluster, lambda _, order: self.remove(order))
         router.on(MetadataServerStatusRequest, lambda _, __, reply: reply(self.status()))
+        router.on(GroupRecovered, self._on_group_recovered)
 
     def _run_replica(self, me: PlainNodeId, restored: RestoredState) -> Replica:
         assert self._storage is not None and self.replica is None
@@ -194,7 +218,7 @@ class MetadataServer:
         replica = Replica(
             me, storage_id, self._storage, restored, self.options, self.rng, self._applied
         )
-        post = RaftPost(
+        self._post = RaftPost(
             me,
             storage_id,
             self.address,
@@ -203,11 +227,24 @@ class MetadataServer:
             self._tasks,
             lambda: replica.members,
             replica.receive,
+            self._leave_behind,
         )
-        replica.attach(post.send, self._keeper.poke)
+        replica.attach(self._post.send, self._keeper.poke)
         self.replica = replica
-        self._tasks.spawn(TaskKind.METADATA_SERVER, "metadata replica", replica.run())
+        self._running = self._tasks.spawn(
+            TaskKind.METADATA_SERVER, "metadata replica", replica.run()
+        )
         return replica
+
+    async def _stop_replica(self) -> None:
+        """Nothing is received, decided or answered by it afterwards. Not cancellation-safe: call
+        it from a task of the role.
+        """
+        assert self._post is not None and self._running is not None
+        self._post.close()
+        self._running.cancel()
+        await asyncio.wait((self._running,))
+        self.replica = None
 
     def _applied(self, key: str, value: VersionedValue) -> None:
         kind = _KIND_OF.get(key)
@@ -290,7 +327,7 @@ class MetadataServer:
         """The node belongs to a cluster now: be ready to be added. Raises StoreError."""
         assert self._storage is not None and self.replica is None
         async with self._founding:
-            if self.replica is None:
+            if self.replica is None and not self.is_left_behind:
                 identity = ClusterIdentity(self.cache.cluster_name, self.cache.fingerprint)
                 created = self._mark.created_at_millis
                 self._mark = StorageMark(created, me, identity)
@@ -306,6 +343,88 @@ class MetadataServer:
                 f"the metadata server's storage belongs to N{self._mark.node}, this is N{me}: "
                 "give the node its own data directory"
             )
+
+    # ------------------------------------------------------------ recovery
+
+    @property
+    def is_left_behind(self) -> bool:
+        """The group was continued without this storage, which must not speak for it any more."""
+        return self._gave_up or self._mark.left_behind_at_millis > 0
+
+    async def recovery_standing(self) -> RecoveryStanding:
+        """How this member stands, for who wants to continue from it. Raises RecoveryRefused."""
+        replica = self.replica
+        if replica is None or not replica.is_member:
+            raise RecoveryRefused("this node is not a member of the metadata cluster")
+        return await standing_of(replica.me, replica.status, self.fabric)
+
+    def plan_recovery(self, copies: Mapping[MetadataKind, bytes]) -> RecoveryPlan:
+        """What `recover` would do now; raises RecoveryRefused. `copies` are what nodes have."""
+        assert self._storage is not None
+        restored = self._storage.load().raft
+        now = self.clock.unix_ms()
+        me, newest = self._mark.node, newest_copies(self.cache, copies)
+        assert me is not None, "a member knows who it is"
+        return plan_recovery(me, self.storage_id, restored, newest, now, hlc(now))
+
+    async def recover(self, copies: Mapping[MetadataKind, bytes]) -> RecoveryPlan:
+        """Make this member the only one. Raises RecoveryRefused, StoreError.
+
+        Runs to its end even if the caller leaves. After a crash the group is the former one or the
+        recovered one.
+        """
+        name = "recover the metadata group"
+        task = self._tasks.spawn(TaskKind.REQUEST, name, self._recover(copies))
+        await asyncio.wait((task,))
+        return task.result()
+
+    async def _recover(self, copies: Mapping[MetadataKind, bytes]) -> RecoveryPlan:
+        async with self._founding:
+            if self.replica is None or not self.replica.is_member:
+                raise RecoveryRefused("this node is not a member of the metadata cluster")
+            assert self._storage is not None
+            await self._stop_replica()
+            try:
+                plan = self.plan_recovery(copies)
+                await self._storage.recover(plan.recovery)
+            except StoreError as error:
+                # Nobody knows what the disk holds: only the next start can tell.
+                self._tasks.request_shutdown("the metadata group could not be recovered", error)
+                raise
+            logger.warning("metadata group recovered", members=f"N{plan.me}", was=plan.former_names)
+            self._run_replica(plan.me, self._storage.load().raft)
+            return plan
+
+    def _on_group_recovered(self, _: Peer, news: GroupRecovered, reply: Reply) -> None:
+        self._leave_behind(news.recovered_at_millis)
+        reply(None)
+
+    def _leave_behind(self, recovered_at_millis: int) -> None:
+        """Somebody speaks for a group that was recovered then; if ours is older, it is over."""
+        name = "leave the metadata group that was given up"
+        self._tasks.spawn(TaskKind.METADATA_SERVER, name, self._left_behind(recovered_at_millis))
+
+    async def _left_behind(self, recovered_at_millis: int) -> None:
+        """Raises StoreError. After a crash in between the news comes again."""
+        async with self._founding:
+            if not self._is_older(recovered_at_millis):
+                return
+            await self.give_up()
+            assert self._storage is not None
+            self._mark = replace(self._mark, left_behind_at_millis=recovered_at_millis)
+            await self._storage.write_mark(self._mark)
+
+    def _is_older(self, recovered_at_millis: int) -> bool:
+        if self.replica is None or not len(self.replica.members):
+            return False
+        return self.replica.members.recovered_at_millis < recovered_at_millis
+
+    async def give_up(self) -> None:
+        """Serve nothing more: the group goes on without this storage. Until the next start."""
+        if self.replica is not None:
+            self._gave_up = True
+            logger.error(left_behind_text("This node"))
+            await self._stop_replica()
 
     # ------------------------------------------------------------ the store
 

@@ -5,7 +5,7 @@
                      "snapshot"    -> the newest image of the store, with its label
     family "log"     index u64 BE  -> entry
 
-The mark is written once, before anything else; its time of creation is the storage's id. A node
+The mark is written before anything else; its time of creation is the storage's id. A node
 that comes back with another id has lost its disk, and with it the votes that it gave.
 
 Invariants: what one `Ready` brings is written in one batch; the stored entries have no gap and
@@ -23,6 +23,7 @@ from typing import Final
 import msgspec
 
 from restate_node.protocol.raft.ready import Ready, RestoredState
+from restate_node.protocol.raft.recovery import Recovery
 from restate_node.runtime.ports import Disk, KeyValueStore, StoreBusy, StoreOptions, WriteBatch
 from restate_node.types.ids import PlainNodeId
 from restate_node.types.metadata_kv import ClusterIdentity
@@ -53,6 +54,8 @@ class StorageMark(msgspec.Struct, frozen=True, array_like=True, tag="metadata-st
     created_at_millis: int
     node: PlainNodeId | None = None
     identity: ClusterIdentity | None = None
+    left_behind_at_millis: int = 0
+    """The group was continued without this storage then: it must not speak for it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,17 @@ class RaftStorage:
             batch.put(STATE, _SNAPSHOT, _encode(snapshot))
             batch.put(STATE, _HARD_STATE, _encode(hard_state))
             batch.put(LOG, _log_key(entry.index), _encode(entry))
+
+        await self._write(fill)
+        await self._store.sync()
+
+    async def recover(self, recovery: Recovery) -> None:
+        """The entries that make this storage the only member: all durable together, or none."""
+
+        def fill(batch: WriteBatch) -> None:
+            batch.put(STATE, _HARD_STATE, _encode(recovery.hard_state))
+            for entry in recovery.entries:
+                batch.put(LOG, _log_key(entry.index), _encode(entry))
 
         await self._write(fill)
         await self._store.sync()

@@ -252,15 +252,23 @@ class SnapshotRepository:
 
     async def list_snapshots(self, partition: PartitionId) -> tuple[ListedSnapshot, ...]:
         """Every retained snapshot with its manifest, newest first."""
-        stored = await self._read_latest(partition)
-        if stored.latest is None:
-            return ()
-        return tuple([await self._listed(partition, known) for known in stored.latest.retained])
+        retained = await self._retained(partition)
+        return tuple([await self._listed(partition, known) for known in retained])
 
-    async def verify(self, partition: PartitionId) -> tuple[ListedSnapshot, ...]:
-        """Read every byte of every retained snapshot; `problem` is None for the good ones."""
-        listed = await self.list_snapshots(partition)
-        return tuple([await self._verified(partition, row) for row in listed])
+    async def verify(
+        self, partition: PartitionId, snapshot: SnapshotId, target: Nowhere
+    ) -> ListedSnapshot | None:
+        """Read every byte of a snapshot; `problem` is None if it is good. None: not retained, or
+        not any more: its files may be on their way out.
+        """
+        for retained in await self._retained(partition):
+            if retained.snapshot_id == snapshot:
+                row = await self._verified(
+                    partition, await self._listed(partition, retained), target
+                )
+                if row.problem is None or retained in await self._retained(partition):
+                    return row
+        return None
 
     # -- publishing
 
@@ -422,12 +430,18 @@ class SnapshotRepository:
             return ListedSnapshot(snapshot, None, metadata)
         return ListedSnapshot(snapshot, metadata)
 
-    async def _verified(self, partition: PartitionId, row: ListedSnapshot) -> ListedSnapshot:
+    async def _retained(self, partition: PartitionId) -> tuple[RetainedSnapshot, ...]:
+        latest = (await self._read_latest(partition)).latest
+        return () if latest is None else latest.retained
+
+    async def _verified(
+        self, partition: PartitionId, row: ListedSnapshot, target: Nowhere
+    ) -> ListedSnapshot:
         if row.metadata is None:
             return row
         directory = self._key(partition, row.snapshot.path)
         problems = await fetch_files(
-            self._objects, directory, row.metadata.files, Nowhere(), to_the_end=True
+            self._objects, directory, row.metadata.files, target, to_the_end=True
         )
         return replace(row, problem="; ".join(problems) or None)
 

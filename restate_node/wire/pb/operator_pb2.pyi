@@ -189,3 +189,103 @@ class RepairProgress(_message.Message):
     problems: _containers.RepeatedScalarFieldContainer[str]
     missing: _containers.RepeatedCompositeFieldContainer[MissingRecords]
     def __init__(self, dry_run: _Optional[bool] = ..., phase: _Optional[str] = ..., storage_state_before: _Optional[str] = ..., storage_state: _Optional[str] = ..., loglets_total: _Optional[int] = ..., loglets_done: _Optional[int] = ..., records_total: _Optional[int] = ..., records_checked: _Optional[int] = ..., records_copied: _Optional[int] = ..., bytes_copied: _Optional[int] = ..., logs_closed: _Optional[_Iterable[int]] = ..., problems: _Optional[_Iterable[str]] = ..., missing: _Optional[_Iterable[_Union[MissingRecords, _Mapping]]] = ...) -> None: ...
+
+class ListSnapshotsRequest(_message.Message):
+    __slots__ = ("partition_id",)
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    partition_id: int
+    def __init__(self, partition_id: _Optional[int] = ...) -> None: ...
+
+class RetainedSnapshot(_message.Message):
+    __slots__ = ("snapshot_id", "min_applied_lsn", "created_at_ms", "log_id", "node_name", "files", "size_bytes", "problem")
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    MIN_APPLIED_LSN_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    LOG_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_NAME_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    snapshot_id: str
+    min_applied_lsn: int
+    created_at_ms: int
+    log_id: int
+    node_name: str
+    files: int
+    size_bytes: int
+    problem: str
+    def __init__(self, snapshot_id: _Optional[str] = ..., min_applied_lsn: _Optional[int] = ..., created_at_ms: _Optional[int] = ..., log_id: _Optional[int] = ..., node_name: _Optional[str] = ..., files: _Optional[int] = ..., size_bytes: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class ListSnapshotsResponse(_message.Message):
+    __slots__ = ("snapshots",)
+    SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
+    snapshots: _containers.RepeatedCompositeFieldContainer[RetainedSnapshot]
+    def __init__(self, snapshots: _Optional[_Iterable[_Union[RetainedSnapshot, _Mapping]]] = ...) -> None: ...
+
+class VerifySnapshotRequest(_message.Message):
+    __slots__ = ("partition_id", "snapshot_id")
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    partition_id: int
+    snapshot_id: str
+    def __init__(self, partition_id: _Optional[int] = ..., snapshot_id: _Optional[str] = ...) -> None: ...
+
+class VerifySnapshotResponse(_message.Message):
+    __slots__ = ("read_bytes", "verdict")
+    READ_BYTES_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    read_bytes: int
+    verdict: RetainedSnapshot
+    def __init__(self, read_bytes: _Optional[int] = ..., verdict: _Optional[_Union[RetainedSnapshot, _Mapping]] = ...) -> None: ...
+
+class MetadataCopy(_message.Message):
+    __slots__ = ("kind", "encoded")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ENCODED_FIELD_NUMBER: _ClassVar[int]
+    kind: int
+    encoded: bytes
+    def __init__(self, kind: _Optional[int] = ..., encoded: _Optional[bytes] = ...) -> None: ...
+
+class RecoverMetadataRequest(_message.Message):
+    __slots__ = ("accept_loss", "force", "copies")
+    ACCEPT_LOSS_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
+    accept_loss: bool
+    force: bool
+    copies: _containers.RepeatedCompositeFieldContainer[MetadataCopy]
+    def __init__(self, accept_loss: _Optional[bool] = ..., force: _Optional[bool] = ..., copies: _Optional[_Iterable[_Union[MetadataCopy, _Mapping]]] = ...) -> None: ...
+
+class RecoveredKey(_message.Message):
+    __slots__ = ("key", "stored_version", "copied_version", "new_version")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    STORED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    COPIED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    NEW_VERSION_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    stored_version: int
+    copied_version: int
+    new_version: int
+    def __init__(self, key: _Optional[str] = ..., stored_version: _Optional[int] = ..., copied_version: _Optional[int] = ..., new_version: _Optional[int] = ...) -> None: ...
+
+class RecoverMetadataResponse(_message.Message):
+    __slots__ = ("node_id", "term", "last_index", "committed", "members", "answering", "refusal", "keys", "done")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    LAST_INDEX_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    ANSWERING_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    term: int
+    last_index: int
+    committed: int
+    members: _containers.RepeatedScalarFieldContainer[int]
+    answering: _containers.RepeatedScalarFieldContainer[int]
+    refusal: str
+    keys: _containers.RepeatedCompositeFieldContainer[RecoveredKey]
+    done: bool
+    def __init__(self, node_id: _Optional[int] = ..., term: _Optional[int] = ..., last_index: _Optional[int] = ..., committed: _Optional[int] = ..., members: _Optional[_Iterable[int]] = ..., answering: _Optional[_Iterable[int]] = ..., refusal: _Optional[str] = ..., keys: _Optional[_Iterable[_Union[RecoveredKey, _Mapping]]] = ..., done: _Optional[bool] = ...) -> None: ...

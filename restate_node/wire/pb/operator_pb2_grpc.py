@@ -70,3 +70,27 @@ class OperatorSvcStub:
             request_serializer=operator_pb2.GetEventsRequest.SerializeToString,
             response_deserializer=operator_pb2.GetEventsResponse.FromString,
         )
+        self.ListSnapshots: aio.UnaryUnaryMultiCallable[
+            operator_pb2.ListSnapshotsRequest,
+            operator_pb2.ListSnapshotsResponse,
+        ] = channel.unary_unary(
+            "/restate_node.operator.OperatorSvc/ListSnapshots",
+            request_serializer=operator_pb2.ListSnapshotsRequest.SerializeToString,
+            response_deserializer=operator_pb2.ListSnapshotsResponse.FromString,
+        )
+        self.VerifySnapshot: aio.UnaryStreamMultiCallable[
+            operator_pb2.VerifySnapshotRequest,
+            operator_pb2.VerifySnapshotResponse,
+        ] = channel.unary_stream(
+            "/restate_node.operator.OperatorSvc/VerifySnapshot",
+            request_serializer=operator_pb2.VerifySnapshotRequest.SerializeToString,
+            response_deserializer=operator_pb2.VerifySnapshotResponse.FromString,
+        )
+        self.RecoverMetadata: aio.UnaryUnaryMultiCallable[
+            operator_pb2.RecoverMetadataRequest,
+            operator_pb2.RecoverMetadataResponse,
+        ] = channel.unary_unary(
+            "/restate_node.operator.OperatorSvc/RecoverMetadata",
+            request_serializer=operator_pb2.RecoverMetadataRequest.SerializeToString,
+            response_deserializer=operator_pb2.RecoverMetadataResponse.FromString,
+        )

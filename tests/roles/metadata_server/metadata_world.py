@@ -112,6 +112,10 @@ class World:
         """From now on `host` starts on the disk of the other one."""
         self._media[host] = self.medium(other)
 
+    def wipe(self, host: str) -> None:
+        """From now on `host` starts on a new disk."""
+        self._media.pop(host, None)
+
     async def run(self, machine: Machine, work: Coroutine[Any, Any, T]) -> T:
         """Run it as that process; the process must not be killed meanwhile."""
         return await self.loop.spawn(machine.incarnation, work)

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
-from contextvars import Context
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
@@ -22,132 +18,25 @@ from restate_node.roles.worker.snapshot_repository import (
     ORPHAN_AGE_MS_MIN,
     PublishedSnapshot,
     RepositoryIdentity,
-    RepositoryPlace,
-    SnapshotRepository,
 )
-from restate_node.roles.worker.snapshot_transfer import SourceFile
+from restate_node.roles.worker.snapshot_transfer import Nowhere
 from restate_node.runtime.ports import ObjectStoreUnavailable
-from restate_node.runtime.tasks import TaskCenter
-from restate_node.sim.hosts import Incarnation, SimClock, current_incarnation
-from restate_node.sim.loop import SimLoop, simulate
-from restate_node.sim.objects import ObjectFaults, SimBucket
-from restate_node.types.ids import LogId, PartitionId
+from restate_node.sim.hosts import Incarnation
+from restate_node.sim.objects import ObjectFaults
 from restate_node.types.offsets import Lsn
-from restate_node.types.partitions import KeyRange
 from restate_node.types.snapshots import parse_snapshot_path
-from restate_node.wire.snapshots import decode_latest, decode_metadata
-
-P0 = PartitionId(0)
-KEYS = KeyRange(0, 99)
-CLUSTER = RepositoryIdentity("production", 4711, "node-1")
-LATEST = "pre/fix/0/latest.json"
-
-
-@dataclass
-class Files:
-    """Both sides of a transfer: a source with these files, a target that collects them."""
-
-    contents: dict[str, bytes] = field(default_factory=dict)
-    claimed: dict[str, int] = field(default_factory=dict)
-    cleared: int = 0
-
-    def files(self) -> Sequence[SourceFile]:
-        return [
-            SourceFile(name, self.claimed.get(name, len(content)))
-            for name, content in self.contents.items()
-        ]
-
-    async def read(self, name: str) -> AsyncGenerator[bytes]:
-        for start in range(0, len(self.contents[name]), 1000):
-            yield self.contents[name][start : start + 1000]
-
-    async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
-        self.contents[name] = b"".join([chunk async for chunk in chunks])
-
-    async def clear(self) -> None:
-        self.contents.clear()
-        self.cleared += 1
-
-
-class Bucket(SimBucket):
-    """One that can see to it that a process dies on the way of a request, there or back."""
-
-    mortal: tuple[Incarnation, int] | None = None
-
-    def seconds(self) -> float:
-        if self.mortal is not None and current_incarnation.get() is self.mortal[0]:
-            victim, left = self.mortal
-            self.mortal = (victim, left - 1)
-            if left == 0:
-                loop = asyncio.get_running_loop()
-                assert isinstance(loop, SimLoop)
-                loop.call_soon(loop.kill, victim, context=Context())
-        return super().seconds()
-
-
-class Nodes:
-    """One bucket; repositories of several nodes."""
-
-    def __init__(self, seed: int = 1) -> None:
-        self.bucket = Bucket(random.Random(seed))
-        self.tasks = TaskCenter()
-        self._seed = seed
-
-    def node(
-        self,
-        number: int = 1,
-        retained: int = 1,
-        identity: RepositoryIdentity = CLUSTER,
-        incarnation: Incarnation | None = None,
-    ) -> SnapshotRepository:
-        return SnapshotRepository(
-            self.bucket.mount(incarnation or Incarnation(f"node-{number}", 1)),
-            RepositoryPlace("pre/fix", retained),
-            identity,
-            clock=SimClock(asyncio.get_running_loop()),
-            rng=random.Random(f"{self._seed}/{number}"),
-            tasks=self.tasks,
-        )
-
-    async def settled(self) -> None:
-        """Wait until nothing happens in the background."""
-        await asyncio.sleep(60)
-        assert len(self.tasks) == 0
-
-    def check_latest(self) -> int:
-        """Invariant 1: latest.json is absent or names complete snapshots; the newest LSN or 0."""
-        if LATEST not in self.bucket.objects:
-            return 0
-        latest = decode_latest(self.bucket.objects[LATEST])
-        for known in latest.retained:
-            directory = f"pre/fix/0/{known.path}"
-            metadata = decode_metadata(self.bucket.objects[f"{directory}/metadata.json"])
-            sizes = {
-                f.name: len(self.bucket.objects[f"{directory}/{f.name}"]) for f in metadata.files
-            }
-            assert sizes == {f.name: f.size_bytes for f in metadata.files}
-        return latest.newest.min_applied_lsn
-
-
-def state(lsn: int, files: int = 3) -> Files:
-    """A directory that holds the state at an LSN."""
-    return Files({f"{n:06}.sst": b"%d/%d " % (lsn, n) * 700 * n for n in range(files)})
-
-
-async def publish(
-    repository: SnapshotRepository, lsn: int, source: Files | None = None
-) -> PublishedSnapshot:
-    return await repository.publish(
-        P0,
-        source or state(lsn),
-        min_applied_lsn=Lsn(lsn),
-        key_range=KEYS,
-        log_id=LogId(0),
-    )
-
-
-def simulated(seed: int, scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    simulate(seed, lambda loop: scenario())
+from tests.roles.worker.snapshot_world import (
+    DAMAGE,
+    KEYS,
+    LATEST,
+    P0,
+    Files,
+    Nodes,
+    damage,
+    publish,
+    simulated,
+    state,
+)
 
 
 def test_what_is_published_can_be_downloaded() -> None:
@@ -170,7 +59,10 @@ def test_what_is_published_can_be_downloaded() -> None:
         downloaded = await nodes.node(2).download(P0, target, at_least=Lsn(7))
         assert target.contents == state(7).contents
         assert downloaded.metadata.key_range == KEYS and downloaded.passed_over == ()
-        assert (await nodes.node(2).verify(P0))[0].problem is None
+        snapshot, target = published.snapshot.snapshot_id, Nowhere()
+        checked = await nodes.node(2).verify(P0, snapshot, target)
+        assert checked is not None and checked.problem is None
+        assert target.read_bytes == published.uploaded_bytes
 
     simulated(1, scenario)
 
@@ -310,29 +202,6 @@ def test_orphans_are_swept_when_they_are_old() -> None:
     simulated(1, scenario)
 
 
-DAMAGE = ["missing", "cut", "tampered", "longer", "no manifest", "bad manifest", "foreign manifest"]
-
-
-async def damage(nodes: Nodes, directory: str, kind: str) -> None:
-    objects, file = nodes.bucket.objects, f"{directory}/000002.sst"
-    manifest = f"{directory}/metadata.json"
-    match kind:
-        case "missing":
-            del objects[file]
-        case "cut":
-            objects[file] = objects[file][:-1]
-        case "tampered":
-            nodes.bucket.tamper(file)
-        case "longer":
-            objects[file] += b"x"
-        case "no manifest":
-            del objects[manifest]
-        case "bad manifest":
-            objects[manifest] = objects[manifest][:-3]
-        case _:
-            objects[manifest] = objects[manifest].replace(b"production", b"staging")
-
-
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_bad_newest_snapshot_is_passed_over(kind: str) -> None:
     """Goal: the one before serves, and it is said. How: every kind of damage, then both bad."""
@@ -348,8 +217,9 @@ def test_a_bad_newest_snapshot_is_passed_over(kind: str) -> None:
         assert downloaded.metadata.snapshot == older
         assert [bad.snapshot for bad in downloaded.passed_over] == [newer]
         assert target.contents == state(10).contents
-        checked = await repository.verify(P0)
-        assert [row.problem is None for row in checked] == [False, True]
+        for snapshot, good in ((newer, False), (older, True)):
+            checked = await repository.verify(P0, snapshot.snapshot_id, Nowhere())
+            assert checked is not None and (checked.problem is None) is good
         with pytest.raises(SnapshotCorrupt):
             await repository.download(P0, target, at_least=Lsn(11))
         assert target.contents == {}
