@@ -237,6 +237,9 @@ class ResolvedHandler:
         return Retention(outcome_ms, min(self.journal_retention_ms, outcome_ms))
 
 
+_DEFAULTS: Final = HandlerDefaults()
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """All that is registered in a cluster, at one version."""
@@ -251,6 +254,10 @@ class Schema:
     MUST NOT be written back.
     """
     _latest: Mapping[str, Deployment] = field(init=False, repr=False, compare=False)
+    _resolved: dict[tuple[str, str, str | None], tuple[HandlerDefaults, ResolvedHandler]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+    """What `handler` found, since every call asks: values never change."""
 
     def __post_init__(self) -> None:
         latest: dict[str, Deployment] = {}
@@ -293,12 +300,18 @@ class Schema:
         """What holds for a call: by the latest revision, or by a deployment that it is pinned to.
         None when there is no such handler.
         """
+        given = defaults or _DEFAULTS
+        cached = self._resolved.get((service, handler, deployment))
+        if cached is not None and cached[0] is given:
+            return cached[1]
         where = self.deployments.get(deployment) if deployment else self._latest.get(service)
         known = where.services.get(service) if where else None
         found = known.handlers.get(handler) if known else None
         if where is None or known is None or found is None:
             return None
-        return _resolve(where, known, found, defaults or HandlerDefaults())
+        resolved = _resolve(where, known, found, given)
+        self._resolved[service, handler, deployment] = given, resolved
+        return resolved
 
 
 def _resolve(

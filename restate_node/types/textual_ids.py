@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+"""Two digits at a time: ids are written with every call."""
 _DIGIT = {character: value for value, character in enumerate(_ALPHABET)}
 _U64_BYTES, _U64_CHARACTERS = 8, 11
 _U128_BYTES, _U128_CHARACTERS = 16, 22
@@ -102,11 +104,12 @@ def _digest(*parts: str) -> int:
 
 def _encode(value: int, width_bytes: int, width_characters: int) -> str:
     remaining = int.from_bytes(value.to_bytes(width_bytes, "big"), "little")
-    characters: list[str] = []
-    for _ in range(width_characters):
-        remaining, digit = divmod(remaining, 62)
-        characters.append(_ALPHABET[digit])
-    return "".join(reversed(characters))
+    pairs: list[str] = []
+    for _ in range(-(-width_characters // 2)):
+        remaining, pair = divmod(remaining, len(_PAIRS))
+        pairs.append(_PAIRS[pair])
+    pairs.reverse()
+    return "".join(pairs)[-width_characters:]
 
 
 def _decode(text: str, width_bytes: int) -> int:

@@ -116,6 +116,7 @@ def uvicorn_server(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         backlog=options.backlog_max,
         limit_concurrency=options.requests_max,
         timeout_keep_alive=options.keep_alive_s,

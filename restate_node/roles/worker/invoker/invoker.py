@@ -23,7 +23,7 @@ from restate_node.roles.worker.invoker.context import Reporter, Services
 from restate_node.roles.worker.invoker.run import Run
 from restate_node.runtime.ports import Clock
 from restate_node.runtime.tasks import TaskCenter, TaskKind
-from restate_node.types.invocations import RawInvocationId, id_text
+from restate_node.types.invocations import RawInvocationId
 
 logger = structlog.get_logger(__name__)
 
@@ -120,8 +120,7 @@ class Invoker:
             run = self._runs.get(invocation)
             if run is None or invocation in self._running:
                 continue
-            name = f"run {run.number} of {id_text(invocation)}"
-            task = self._tasks.spawn(TaskKind.PARTITION_PROCESSOR, name, run.drive())
+            task = self._tasks.spawn(TaskKind.PARTITION_PROCESSOR, "invocation", run.drive())
             self._running[invocation] = task
             task.add_done_callback(lambda task, run=run: self._ended(run, task))
 
