@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from restate_node.types.ids import Version
 from restate_node.types.invocations import Retention
@@ -238,6 +238,7 @@ class ResolvedHandler:
 
 
 _DEFAULTS: Final = HandlerDefaults()
+_Found: TypeAlias = tuple[HandlerDefaults, ResolvedHandler]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +255,8 @@ class Schema:
     MUST NOT be written back.
     """
     _latest: Mapping[str, Deployment] = field(init=False, repr=False, compare=False)
-    _resolved: dict[tuple[str, str, str | None], tuple[HandlerDefaults, ResolvedHandler]] = field(
-        init=False, repr=False, compare=False, default_factory=dict
+    _resolved: dict[tuple[str, str, str | None], _Found] = field(
+        init=False, repr=False, compare=False, default_factory=dict[Any, _Found]
     )
     """What `handler` found, since every call asks: values never change."""
 
