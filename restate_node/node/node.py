@@ -337,6 +337,7 @@ class Node:
             self.fabric,
             self.ports.clock,
             enabled=not self.options.admin.disable_cluster_controller,
+            nodes_expected=len(set(self.options.metadata_client.addresses)),
         )
         assert self.bifrost is not None
         self.cluster_ctrl = ClusterCtrl(

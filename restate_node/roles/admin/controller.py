@@ -36,6 +36,7 @@ from restate_node.cluster.metadata_errors import MetadataError
 from restate_node.fabric.fabric import Fabric
 from restate_node.protocol import cluster_view
 from restate_node.protocol.cluster_view import ClusterView, ProcessorMode
+from restate_node.protocol.founding import why_wait
 from restate_node.protocol.leaders import AppointLeader
 from restate_node.protocol.placement import (
     CompleteReconfiguration,
@@ -79,6 +80,8 @@ EXPECTED_BACK_AT_START_S: Final = 10.0
 OUTDATED_READ_S: Final = 0.5
 HEAR_ALL_S: Final = 3.0
 """How long a new controller waits for the first word of every living worker."""
+FOUND_WITHIN_S: Final = 5.0
+"""How long the first placement waits for nodes that are known to be on their way."""
 REPORT_AGE_MAX_S: Final = 5.0
 """How long a living but silent node is believed to do what it said last."""
 
@@ -132,13 +135,16 @@ class Controller:
         clock: Clock,
         *,
         enabled: bool = True,
+        nodes_expected: int = 1,
     ) -> None:
+        """`nodes_expected`: how many the configuration names, for which a founding waits."""
         self._me = me
         self._metadata = metadata
         self._liveness = liveness
         self._collector = collector
         self._clock = clock
         self._enabled = enabled
+        self._nodes_expected = nodes_expected
         self._bell = Bell()
         self._epochs = EpochKeeper(store, clock)
         self._instructions = Instructions(fabric, clock, self._bell.ring)
@@ -151,6 +157,8 @@ class Controller:
         self._hurry_until = 0.0
         self._hurried_at = 0.0
         self._hear_until = 0.0
+        self._found_until = 0.0
+        self._founding: str | None = None
         self._settled = True
         self._homeless: list[PartitionId] = []
         self._decided_on: ClusterView | None = None
@@ -216,6 +224,7 @@ class Controller:
         self._reread_at = now + REREAD_S
         self._hurry_until = now + HURRY_S
         self._hear_until = now + HEAR_ALL_S
+        self._found_until = now + FOUND_WITHIN_S
         self._living = frozenset(node.id for node in self._liveness.alive.value)
         until = now + EXPECTED_BACK_AT_START_S
         workers = self._metadata.nodes.value.with_role(Role.WORKER)
@@ -258,6 +267,9 @@ class Controller:
     def _decide(self) -> list[Placement]:
         """Appoint and instruct at once; what must be written is returned."""
         view = self._decided_on = self._view()
+        if self._is_founding(view):
+            self._settled = False
+            return []
         appointments: dict[PartitionId, AppointLeader] = {}
         placements: list[Placement] = []
         for decision in plan(view):
@@ -337,6 +349,16 @@ class Controller:
         workers = self._metadata.nodes.value.with_role(Role.WORKER)
         lives = {worker.current_generation for worker in workers}
         return not lives.intersection(self._liveness.alive.value).issubset(self._reports)
+
+    def _is_founding(self, view: ClusterView) -> bool:
+        """Whoever placed partitions now would move them when the next node joins."""
+        if self._clock.monotonic() >= self._found_until:
+            return False
+        reason = why_wait(view, self._nodes_expected)
+        if reason is not None and reason != self._founding:
+            logger.info("first placement waits", reason=reason)
+        self._founding = reason
+        return reason is not None
 
     def _notice_lives(self) -> None:
         living = frozenset(node.id for node in self._liveness.alive.value)
