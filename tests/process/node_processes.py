@@ -19,7 +19,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -206,15 +206,21 @@ def guarded(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-S", "-c", DIES_WITH_ITS_PARENT, program, *command[1:]]
 
 
-def run(command: Sequence[str], cwd: Path | None = None) -> Outcome:
-    """A program of this installation, to its end."""
+def run(
+    command: Sequence[str],
+    cwd: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+    answers: str = "",
+) -> Outcome:
+    """A program of this installation, to its end; `answers` is what a person types."""
     begun = monotonic()
     done = subprocess.run(
         guarded(command),
-        stdin=subprocess.DEVNULL,
+        input=answers,
         capture_output=True,
         text=True,
         cwd=cwd,
+        env={**os.environ, **(variables or {})},
         timeout=COMMAND_WITHIN_S,
     )
     return Outcome(done.returncode, done.stdout, done.stderr, monotonic() - begun)
