@@ -184,14 +184,14 @@ class NodeProcess:
         assert outcome.code == 0, f"{outcome}\n{self.last_lines()}"
         return json.loads(outcome.out)
 
-    def patch_state(self, key: str, value: bytes) -> int:
-        """Replace the state of an object; the HTTP status. Its service is registered when this node
-        does not know it.
+    def patch_state(self, key: str, value: bytes, within_s: float = 10.0) -> int:
+        """Replace the state of an object; the HTTP status, 0 without an answer in time. Its service
+        is registered when this node does not know it.
         """
         body = json.dumps({"object_key": key, "new_state": {"value": list(value)}}).encode()
-        status = http(f"{self.admin}/services/counter/state", body)[0]
+        status = http(f"{self.admin}/services/counter/state", body, within_s)[0]
         if status == 404 and self.register_counter() in (200, 201):
-            status = http(f"{self.admin}/services/counter/state", body)[0]
+            status = http(f"{self.admin}/services/counter/state", body, within_s)[0]
         return status
 
     def register_counter(self) -> int:
