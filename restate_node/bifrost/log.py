@@ -349,7 +349,10 @@ class Bifrost:
         return to_lsn(segment.base_lsn, tail.offset)
 
     def _params(self, log: LogId, chain: Chain | None, request: SegmentRequest) -> SegmentParams:
-        """Parameters of the next segment: as requested, as configured, as before, in that order."""
+        """Parameters of the next segment: as requested, as configured, as before, in that order.
+
+        Raises CannotReconfigure for a request that cannot be met, else LogUnavailable.
+        """
         configuration = self._metadata.logs.value.configuration
         loglet = loglet_id(log, next_index(chain))
         if configuration.kind is not ProviderKind.REPLICATED:
@@ -371,6 +374,8 @@ class Bifrost:
                 loglet, request.sequencer or me, replication, self._checked(request, replication)
             )
         if isinstance(choice, CannotPlace):
+            if request.replication is not None:
+                raise CannotReconfigure(choice.reason)
             raise LogUnavailable(choice.reason)
         return ReplicatedParams(loglet, request.sequencer or me, replication, choice.nodes)
 

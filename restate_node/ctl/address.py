@@ -42,7 +42,7 @@ def parse_address(text: str) -> Address:
     if stripped.startswith("unix:"):
         return _unix(stripped.removeprefix("unix:"))
     matched = _HTTP.fullmatch(stripped)
-    if not stripped or matched is None:
+    if matched is None or not (matched["host"] or matched["port"]):
         raise ValueError(
             f"{text!r} is not an address; write host:port, http://host:port/ or unix:/path"
         )

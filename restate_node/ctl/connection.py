@@ -390,7 +390,7 @@ class CallsFailed(CtlError):
     """Nobody could answer a call."""
 
     def __init__(self, failures: Sequence[CallFailed]) -> None:
-        super().__init__(failures_text("no node could answer", failures))
+        super().__init__(_calls_text(failures))
         self.failures = tuple(failures)
 
     def last_is(self, status: str) -> bool:
@@ -427,6 +427,17 @@ def failures_text(what: str, failures: Sequence[CallFailed]) -> str:
     if not failures:
         return what
     return f"{what}: " + "; ".join(dict.fromkeys(str(failure) for failure in failures))
+
+
+def _calls_text(failures: Sequence[CallFailed]) -> str:
+    """Each reason once, with those who gave it: nodes of a cluster tend to agree."""
+    by_reason: dict[str, list[str]] = {}
+    for failure in failures:
+        by_reason.setdefault(failure.reason, []).append(failure.address)
+    said = "; ".join(f"{why} ({', '.join(who)})" for why, who in by_reason.items())
+    if any(not failure.unreachable for failure in failures):
+        return said
+    return f"no node could answer: {said}" if said else "no node could answer"
 
 
 def _status_text(ident: IdentResponse) -> str:

@@ -25,6 +25,7 @@ from typing import Any, Final
 import structlog
 
 from restate_node.cluster.metadata_cache import ForeignCluster
+from restate_node.cluster.metadata_sync import Superseded
 from restate_node.node.boot import BootError
 from restate_node.node.edges import admin_api, grpc_methods, ingress_api, node_ctl, pages
 from restate_node.node.marker import MarkerError
@@ -66,7 +67,14 @@ LOOKS_MAX: Final = 240
 """One minute: who takes longer to catch up is told by other lines."""
 STALL_FRAMES_MAX: Final = 4
 FRAME: Final = re.compile(r'File "(?:.*/)?([^/"]+)", line (\d+), in (\S+)')
-EXPECTED: Final = (BootError, CannotStart, ForeignCluster, StoreError, AddressUnusable)
+EXPECTED: Final = (
+    BootError,
+    CannotStart,
+    ForeignCluster,
+    Superseded,
+    StoreError,
+    AddressUnusable,
+)
 """Ends that operators can do something about: their text says what, and a stack adds nothing."""
 TARGET: Final = "restate_core::task_center"
 """Restate's name for who says it: its operators search their logs for this line."""

@@ -24,6 +24,7 @@ from restate_node.types.ids import LogId, SegmentIndex
 from restate_node.types.logs import ProviderKind, SealMarker
 from restate_node.types.offsets import OLDEST_LSN, Lsn, TailState
 from restate_node.types.records import RecordBatch
+from restate_node.types.replication import ReplicationProperty
 
 Story = Callable[[World], Awaitable[None]]
 
@@ -304,8 +305,8 @@ def test_a_reader_is_told_what_was_trimmed() -> None:
 
 
 def test_segments_as_requested() -> None:
-    """Goal: a reconfiguration honours the requested sequencer and nodeset, refuses a nodeset that
-    cannot hold the log, and says so about unknown logs."""
+    """Goal: a reconfiguration honours the requested sequencer and nodeset, refuses a nodeset or a
+    replication that cannot be met, and says so about unknown logs."""
 
     async def story(world: World) -> None:
         host = world.hosts[1]
@@ -322,6 +323,9 @@ def test_segments_as_requested() -> None:
         with pytest.raises(CannotReconfigure):
             alone = SegmentRequest(nodeset=(world.hosts[2].id,))
             await host.run(host.bifrost.reconfigure(LOG, SegmentIndex(1), alone))
+        with pytest.raises(CannotReconfigure, match="cannot be met"):
+            many = SegmentRequest(replication=ReplicationProperty.of_nodes(7))
+            await host.run(host.bifrost.reconfigure(LOG, SegmentIndex(1), many))
         await asyncio.sleep(2)
         writer = Writer(host, "a")
         await host.run(writer.stream(10, 0.001))

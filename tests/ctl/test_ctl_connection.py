@@ -259,6 +259,22 @@ async def test_one_node_after_the_other_is_tried(
     assert (first.calls["Get"], second.calls["Get"]) == asked
 
 
+async def test_the_same_answer_is_told_once() -> None:
+    """Goal: three nodes that agree are one line, and that somebody answered is not denied. How:
+    two refusals alike, then two nodes that are not there."""
+    internal, away = grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE
+    for statuses, beginning in (((internal,) * 2, "internal: "), ((away,) * 2, "no node could")):
+        first, second = keyed_nodes(*statuses)
+        async with first, second, cluster(first.address) as found:
+            first.knows(members(3, first.address, second.address))
+            with pytest.raises(CallsFailed) as caught:
+                await found.try_each(GET_KEY, GetRequest(key="x"))
+        text = str(caught.value)
+        assert text.startswith(beginning)
+        assert text.count("said no") == 1
+        assert f"({first.address}, {second.address})" in text
+
+
 async def test_an_unreachable_node_is_asked_once() -> None:
     """Goal: many calls do not wait many times. How: two calls, the first node unavailable."""
     first, second = keyed_nodes(grpc.StatusCode.UNAVAILABLE, None)

@@ -35,7 +35,20 @@ def test_addresses_are_completed(text: str, shown: str, target: str | None) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a b", "https://x:1", "ftp://x", "x:0", "x:70000", "x:port", "unix:", "x/path"]
+    "text",
+    [
+        "",
+        "/",
+        "http://",
+        "a b",
+        "https://x:1",
+        "ftp://x",
+        "x:0",
+        "x:70000",
+        "x:port",
+        "unix:",
+        "x/y",
+    ],
 )
 def test_bad_addresses_are_refused(text: str) -> None:
     """Goal: nothing unclear is dialled. How: each raises and is quoted or explained."""

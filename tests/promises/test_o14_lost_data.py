@@ -20,6 +20,7 @@ LINE = (
     r"ERROR restate_core::task_center: Shutting down: task \d+ failed with: Node cannot start a "
     r"log-server on {}, it has detected that it has lost its data. storage-state is `data-loss`$"
 )
+TAKEN = "another process runs as {} (generation 2, this is 1); give one of them another node-name"
 FORCE = "restatectl replicated-loglet set-storage-state --node {} --storage-state 'read-write' "
 
 
@@ -34,7 +35,8 @@ def aborts(node: NodeProcess, name: str) -> None:
 def test_o14_a_node_id_that_was_used_again(trio: OperatedCluster) -> None:
     """Goal: records are never taken for read by a server that lost them, and an operator who knows
     better gets the node back. How: a second node of the same name with an empty directory, while
-    the first runs; both must stop with the page's line, until --force; nothing may be lost."""
+    the first runs; both stop, and stop again with the page's line, until --force; nothing is
+    lost."""
     victim = trio.nodes[2]
     name = trio.id_of(victim)
     trio.write("before")
@@ -44,8 +46,9 @@ def test_o14_a_node_id_that_was_used_again(trio: OperatedCluster) -> None:
         aborts(impostor, name)
     finally:
         impostor.kill()
-    if victim.running.poll() is None:
-        victim.terminate()
+    assert victim.ended() == 1
+    assert TAKEN.format(name) in victim.last_lines().splitlines()[-1]
+    assert "Traceback" not in victim.log.read_text("utf-8")
     aborts(victim, name)
     rows = table(trio.shown("restatectl replicated-loglet servers"), SERVERS)
     shown = {row["NODE"]: row["STORAGE-STATE"] for row in rows}

@@ -48,6 +48,7 @@ from restate_node.types.ids import (
 )
 from restate_node.types.logs import Chain, InMemorySegment, ProviderKind, SealMarker, Segment
 from restate_node.types.metadata import MetadataKind
+from restate_node.types.nodes import Node
 from restate_node.types.offsets import OLDEST_LSN, Lsn, TailState
 from restate_node.types.partitions import PARTITIONS_MAX
 from restate_node.wire.logs import encode_chain, encode_params
@@ -244,16 +245,19 @@ class ClusterCtrl:
             read_replication(extension.replication) if extension.HasField("replication") else None
         )
         sequencer = self._life(extension.sequencer) if extension.HasField("sequencer") else None
-        nodeset = tuple(PlainNodeId(node.id) for node in extension.nodeset)
+        nodeset = tuple(self._member(PlainNodeId(node.id)).id for node in extension.nodeset)
         return SegmentRequest(replication, nodeset, sequencer)
 
     def _life(self, node: common_pb2.NodeId) -> GenerationalNodeId:
         if node.HasField("generation"):
             return GenerationalNodeId(PlainNodeId(node.id), node.generation)
-        member = self._metadata.nodes.value.node(PlainNodeId(node.id))
+        return self._member(PlainNodeId(node.id)).current_generation
+
+    def _member(self, node: PlainNodeId) -> Node:
+        member = self._metadata.nodes.value.node(node)
         if member is None:
-            raise _invalid(f"{plain_text(PlainNodeId(node.id))} is not a member of the cluster")
-        return member.current_generation
+            raise _invalid(f"{plain_text(node)} is not a member of the cluster")
+        return member
 
 
 @contextmanager

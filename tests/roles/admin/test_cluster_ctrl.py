@@ -186,6 +186,11 @@ def test_chain_is_extended_and_sealed_by_hand() -> None:
         assert (await refusal(service.seal_and_extend_chain(request)))[0] is (
             StatusCode.INVALID_ARGUMENT
         )
+        stranger = messages.ChainExtension(segment_index=1, provider="replicated")
+        stranger.nodeset.add(id=9)
+        request = messages.SealAndExtendChainRequest(log_id=0, extension=stranger)
+        code, message = await refusal(service.seal_and_extend_chain(request))
+        assert code is StatusCode.INVALID_ARGUMENT and "N9 is not a member" in message
         forced = messages.SealChainRequest(log_id=0, tail_lsn=1)
         code, message = await refusal(service.seal_chain(forced))
         assert code is StatusCode.FAILED_PRECONDITION and "cannot end at LSN 1" in message
