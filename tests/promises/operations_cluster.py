@@ -40,6 +40,7 @@ class OperatedCluster:
     directory: Path
     partitions: int = 2
     replication: int = 2
+    name: str = "operated"
     keys: Sequence[str] = ()
     tables: Sequence[str] = ()
     nodes: list[NodeProcess] = field(default_factory=list)
@@ -69,7 +70,7 @@ class OperatedCluster:
     def _keys(self, founds: bool, known: Sequence[NodeProcess]) -> list[str]:
         addresses = ", ".join(json.dumps(node.address) for node in known)
         return [
-            'cluster-name = "operated"',
+            f'cluster-name = "{self.name}"',
             f"default-num-partitions = {self.partitions}",
             f"default-replication = {self.replication}",
             'bifrost.default-provider = "replicated"',

@@ -161,7 +161,7 @@ def test_o19_starting_from_a_snapshot(empty: OperatedCluster, bucket: Bucket) ->
     lose_store(worker)
     empty.write("snapshot")
     made = created(empty.shown("restatectl snapshots create-snapshot 0"))
-    assert made[0][1] >= trim(empty)
+    trim(empty, to=made[0][1])
     worker.tables = bucket.tables()
     worker.start()
     empty.settle().write("after")

@@ -40,10 +40,10 @@ def lose_store(node: NodeProcess) -> None:
     shutil.rmtree(node.data / node.name / "db")
 
 
-def trim(cluster: OperatedCluster) -> int:
-    """Forget all records of log 0, and see that they are gone; the last LSN that was."""
+def trim(cluster: OperatedCluster, to: int = 0) -> int:
+    """Forget the records of log 0 up to an LSN, or all, and see that they are gone."""
     found = table(cluster.shown("restatectl logs find-tail 0"), "LOG-ID  SEGMENT  STATE  TAIL-LSN")
-    last = int(found[0]["TAIL-LSN"]) - 1
+    last = to or int(found[0]["TAIL-LSN"]) - 1
     cluster.shown(f"restatectl logs trim 0 --trim-point {last}")
     described = cluster.shown("restatectl logs describe 0 --extra")
     assert f"Trim Point LSN: {last}\n" in described, described
