@@ -56,25 +56,23 @@ class OperatedCluster:
         directory: Path | None = None,
     ) -> NodeProcess:
         """One more node that knows the first, not started yet."""
-        first = not self.nodes
         node = NodeProcess(
             directory or self.directory,
             name or f"node-{len(self.nodes) + 1}",
             roles=roles,
             tables=self.tables if tables is None else tables,
         )
-        node.keys = self._keys(first, [*self.nodes[:1], *([node] if first else [])])
         self.nodes.append(node)
+        node.keys = self._keys(self.nodes[:1])
         return node
 
-    def _keys(self, founds: bool, known: Sequence[NodeProcess]) -> list[str]:
+    def _keys(self, known: Sequence[NodeProcess]) -> list[str]:
         addresses = ", ".join(json.dumps(node.address) for node in known)
         return [
             f'cluster-name = "{self.name}"',
             f"default-num-partitions = {self.partitions}",
             f"default-replication = {self.replication}",
             'bifrost.default-provider = "replicated"',
-            f"auto-provision = {str(founds).lower()}",
             f"metadata-client.addresses = [{addresses}]",
             *self.keys,
         ]
@@ -83,7 +81,8 @@ class OperatedCluster:
         """A founded cluster of so many nodes, each partition with all its replicas."""
         founders = [self.add() for _ in range(count)]
         for node in founders:
-            node.keys = self._keys(node is founders[0], founders)
+            founds = f"auto-provision = {str(node is founders[0]).lower()}"
+            node.keys = [*self._keys(founders), founds]
             node.start()
         for node in founders:
             node.wait_ready()
