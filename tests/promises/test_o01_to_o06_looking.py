@@ -35,14 +35,14 @@ def test_o1_status_is_one_overview(calm: OperatedCluster) -> None:
 
 @pytest.mark.parametrize("option", ["--address", "--addresses", "--server", "-s"])
 def test_o2_addresses_in_every_spelling(calm: OperatedCluster, option: str) -> None:
-    """Goal: the page's option and its other names. How: each names one node beside a dead address,
-    before and behind the command; the variable would lead nowhere."""
+    """Goal: the page's option and its other names. How: each names one node, alone behind the
+    command and beside a dead address before it; the variable would lead nowhere."""
     port = calm.nodes[1].fabric_port
-    for given in (f"http://localhost:{port}/", f"localhost:1,127.0.0.1:{port}"):
-        for line in (["nodes", "list", option, given], [option, given, "nodes", "list"]):
-            outcome = run(["restatectl", *line], variables={"RESTATECTL_ADDRESS": "127.0.0.1:1"})
-            assert outcome.code == 0, outcome
-            assert [row["NODE"] for row in table(outcome.out, NODES)] == EVERYBODY
+    one, both = f"http://localhost:{port}/", f"localhost:1,127.0.0.1:{port}"
+    for line in (["nodes", "list", option, one], [option, both, "nodes", "list"]):
+        outcome = run(["restatectl", *line], variables={"RESTATECTL_ADDRESS": "127.0.0.1:1"})
+        assert outcome.code == 0, outcome
+        assert [row["NODE"] for row in table(outcome.out, NODES)] == EVERYBODY
 
 
 def test_o2_addresses_of_sockets_and_variables(calm: OperatedCluster) -> None:

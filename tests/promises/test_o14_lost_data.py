@@ -14,7 +14,7 @@ from tests.process.node_processes import NodeProcess
 from tests.promises.operations_cluster import SERVERS, OperatedCluster
 from tests.promises.page_tables import members, table
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 LINE = (
     r"ERROR restate_core::task_center: Shutting down: task \d+ failed with: Node cannot start a "
