@@ -110,8 +110,17 @@ async def test_state_is_patched(bench: Bench) -> None:
 async def test_state_of_what_has_none(bench: Bench, name: str, status: int) -> None:
     """Goal: only registered services with keys have state."""
     await bench.register("http://a/", service("Plain"))
-    assert name in (await bench.call("POST", f"/services/{name}/state", state())).refused(status)
+    body = state(new_state={"v": [1]})
+    assert name in (await bench.call("POST", f"/services/{name}/state", body)).refused(status)
     assert bench.patches.patches == []
+
+
+async def test_state_of_nobody_can_be_cleared(bench: Bench) -> None:
+    """Goal: what a service left behind can go, as on Restate's own server: no service is asked
+    for when there is nothing to set."""
+    cleared = await bench.call("POST", "/services/Nope/state", state(new_state={}))
+    assert cleared.status == 202
+    assert bench.patches.patches == [("Nope", "k", {}, None)]
 
 
 @pytest.mark.parametrize(

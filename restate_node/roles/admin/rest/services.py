@@ -108,15 +108,21 @@ class Services:
         wanted = await read(request, _ModifyState)
         if wanted.scope is not None:
             raise Refused(400, "scoped virtual objects are not supported: leave out the scope")
-        _, service = self._find(request)
-        if not service.type.is_keyed:
-            raise Refused(400, f"'{service.name}' is a service: only keyed services have state")
+        name = request.path_params["service"]
         new_state = {key: bytes(value) for key, value in wanted.new_state.items()}
+        # What a service left behind can be cleared when the service is gone.
+        if new_state or self._registry.schema.service(name) is not None:
+            self._check_keyed(request)
         try:
-            await self._patcher.patch(service.name, wanted.object_key, new_state, wanted.version)
+            await self._patcher.patch(name, wanted.object_key, new_state, wanted.version)
         except (NoLeader, OutcomeUnknown) as error:
             raise Refused(503, str(error)) from None
         return Response(status_code=202)
+
+    def _check_keyed(self, request: Request) -> None:
+        _, service = self._find(request)
+        if not service.type.is_keyed:
+            raise Refused(400, f"'{service.name}' is a service: only keyed services have state")
 
     def _find(self, request: Request) -> tuple[Deployment, Service]:
         return _known(self._registry.schema, request.path_params["service"])
