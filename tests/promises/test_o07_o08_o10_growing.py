@@ -40,10 +40,9 @@ def difference(before: int, after: int) -> list[str]:
 
 
 def grow(cluster: OperatedCluster, count: int) -> None:
-    """Start more nodes, and wait until their log servers may be used."""
-    added = [cluster.add().start() for _ in range(count)]
-    for node in added:
-        node.wait_ready()
+    """Start more nodes, one after the other, and wait until their log servers may be used."""
+    for _ in range(count):
+        cluster.add().start().wait_ready()
     wanted = {f"N{number}": "read-write" for number in range(1, len(cluster.nodes) + 1)}
     cluster.until(lambda: cluster.states() == wanted, "all log servers are read-write")
 

@@ -13,7 +13,7 @@ set -euo pipefail
 DEADLINE_S=${DEADLINE_S:-60}
 SCRATCH=$(mktemp -d)
 OUTPUT=""
-declare -A PIDS=() FABRIC=() ADMIN=() SAID=()
+declare -A PIDS=() FABRIC=() ADMIN=() INGRESS=() SAID=()
 OTHERS=() # further processes to end
 
 finish() {
@@ -34,6 +34,7 @@ node() {
     local number=$1 roles=${2:-} tables=${3:-}
     FABRIC[$number]=${FABRIC[$number]:-$(free_port)}
     ADMIN[$number]=${ADMIN[$number]:-$(free_port)}
+    INGRESS[$number]=${INGRESS[$number]:-$(free_port)}
     {
         echo "node-name = \"${NAME:-node-$number}\""
         echo "cluster-name = \"procedure\""
@@ -42,6 +43,7 @@ node() {
         echo "bind-port = ${FABRIC[$number]}"
         echo "advertised-address = \"http://127.0.0.1:${FABRIC[$number]}/\""
         echo "admin.bind-port = ${ADMIN[$number]}"
+        echo "ingress.bind-port = ${INGRESS[$number]}"
         echo "auto-provision = $([ "$number" = 1 ] && echo true || echo false)"
         echo "metadata-client.addresses = [\"http://127.0.0.1:${FABRIC[1]}/\"]"
         echo "bifrost.default-provider = \"replicated\""
