@@ -16,13 +16,14 @@ before a test asks for the fixture, and no other test is touched.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
     from restate_node.testing.embedded import Cluster
+    from restate_node.testing.pytest_runs import TestRun
 
 FIXTURE: Final = "restate"
 SEED_FIXTURE: Final = "restate_seed"
@@ -77,8 +78,8 @@ def _taken_over(item: Any) -> Any:
         return item
     if not inspect.iscoroutinefunction(item.obj):
         return item
-    make: Any = RestateFunction.from_parent  # pyright: ignore[reportUnknownMemberType]
-    taken: RestateFunction = make(
+    make: Callable[..., RestateFunction] = RestateFunction.from_parent  # pyright: ignore
+    taken = make(
         item.parent,
         name=item.name,
         callspec=getattr(item, "callspec", None),

@@ -69,8 +69,7 @@ def _applications(given: Any) -> Sequence[AsgiApplication]:
     """None, one, or several."""
     if given is None:
         return ()
-    several: Sequence[AsgiApplication] = given if isinstance(given, list | tuple) else (given,)
-    return several
+    return (given,) if callable(given) else tuple(given)
 
 
 @contextmanager
