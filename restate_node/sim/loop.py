@@ -13,7 +13,7 @@ steps for the same reason, because it runs finalizers.
              +---- nothing ready: jump to the next timer, or Deadlock --------+
 
 The loop is built on `AbstractEventLoop`, not on `BaseEventLoop`: no private part of asyncio is
-used, and whatever would reach the real world (sockets, subprocesses, signals) is missing.
+used, and whatever would reach the real world (sockets, subprocesses, signals) is refused.
 Executor jobs run inline, a little later.
 
 Invariants: same seed, same program => same trace hash, in any process and whatever PYTHONHASHSEED
@@ -39,6 +39,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from restate_node.sim.hosts import Death, Incarnation, Life, current_incarnation
+from restate_node.sim.no_machine import NoMachine
 from restate_node.sim.streams import Streams
 from restate_node.sim.trace import Trace, TraceSink
 
@@ -146,7 +147,7 @@ class SimTask(asyncio.Task[Any]):
         return self.number
 
 
-class SimLoop(asyncio.AbstractEventLoop):
+class SimLoop(NoMachine):
     """Virtual time, seeded order, incarnations. Use `simulate` unless you need the parts."""
 
     def __init__(

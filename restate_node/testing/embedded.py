@@ -231,16 +231,18 @@ class Cluster(Client):
     @contextmanager
     def waited_for(self) -> Generator[None]:
         """The task in this block gets Stuck if it waits for what will never happen."""
-        task = self._waiting = asyncio.current_task()
+        former, task = self._waiting, asyncio.current_task()
+        self._waiting = task
         try:
             yield
         except asyncio.CancelledError:
-            if self._stuck is None or task is None:
+            reason, self._stuck = self._stuck, None
+            if reason is None or task is None:
                 raise
             task.uncancel()
-            raise Stuck(self._stuck) from None
+            raise Stuck(reason) from None
         finally:
-            self._waiting = None
+            self._waiting = former
 
     async def explain_stuck(self) -> None:
         """Tell the test that waits, and why."""

@@ -33,8 +33,9 @@ LOG_LINES_SHOWN: Final = 100
 _RUN: Final[pytest.StashKey[TestRun]] = pytest.StashKey()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """`--restate-seed`, to repeat a run."""
+    _keep_as_it_is(pluginmanager)
     group = parser.getgroup("restate")
     group.addoption(
         "--restate-seed",
@@ -42,6 +43,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="seed of all tests that use the fixture restate, whatever their markers say",
     )
+
+
+def _keep_as_it_is(pluginmanager: pytest.PytestPluginManager) -> None:
+    """pytest rewrites the assertions of every package that comes with a plugin. Here that would be
+    all of a server: two seconds for importing it, and slower asserts, to no end.
+    """
+    hook: Any = getattr(pluginmanager, "rewrite_hook", None)
+    marked: Any = getattr(hook, "_must_rewrite", None)
+    if isinstance(marked, set):
+        marked.discard("restate_node")  # pyright: ignore[reportUnknownMemberType]
+        getattr(hook, "_marked_for_rewrite_cache", {}).clear()
 
 
 def pytest_configure(config: pytest.Config) -> None:

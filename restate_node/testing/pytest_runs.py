@@ -9,7 +9,7 @@ import gc
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from restate_node.sim.loop import SimLoop, simulation
 from restate_node.testing.asgi import AsgiApplication
@@ -69,7 +69,9 @@ def _applications(given: Any) -> Sequence[AsgiApplication]:
     """None, one, or several."""
     if given is None:
         return ()
-    return (given,) if callable(given) else tuple(given)
+    if isinstance(given, list | tuple):
+        return tuple(cast("Sequence[AsgiApplication]", given))
+    return (given,)
 
 
 @contextmanager
