@@ -13,7 +13,7 @@ steps for the same reason, because it runs finalizers.
              +---- nothing ready: jump to the next timer, or Deadlock --------+
 
 The loop is built on `AbstractEventLoop`, not on `BaseEventLoop`: no private part of asyncio is
-used, and whatever would reach the real world (sockets, subprocesses, signals) is missing.
+used, and whatever would reach the real world (sockets, subprocesses, signals) is refused.
 Executor jobs run inline, a little later.
 
 Invariants: same seed, same program => same trace hash, in any process and whatever PYTHONHASHSEED
@@ -27,17 +27,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import heapq
+import logging
 import sys
 import warnings
 from asyncio import events
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from restate_node.sim.hosts import Death, Incarnation, Life, current_incarnation
+from restate_node.sim.no_machine import NoMachine
 from restate_node.sim.streams import Streams
 from restate_node.sim.trace import Trace, TraceSink
 
@@ -145,7 +147,7 @@ class SimTask(asyncio.Task[Any]):
         return self.number
 
 
-class SimLoop(asyncio.AbstractEventLoop):
+class SimLoop(NoMachine):
     """Virtual time, seeded order, incarnations. Use `simulate` unless you need the parts."""
 
     def __init__(
@@ -261,6 +263,21 @@ class SimLoop(asyncio.AbstractEventLoop):
             self._timers = [entry for entry in self._timers if not entry[2].cancelled()]
             heapq.heapify(self._timers)
             self._timers_cancelled = 0
+
+    def first_timer_of(self, owners: Collection[Incarnation]) -> float | None:
+        """When the first timer of these processes comes due."""
+        mine = [when for when, _, timer in self._timers if _is_awaited(timer, owners)]
+        return min(mine, default=None)
+
+    def hasten(self, owners: Collection[Incarnation], seconds: float) -> None:
+        """Let timers of these processes come due that much earlier; the others stay."""
+        self._timers = [
+            (max(self._now, when - seconds), number, timer)
+            if _is_awaited(timer, owners)
+            else (when, number, timer)
+            for when, number, timer in self._timers
+        ]
+        heapq.heapify(self._timers)
 
     def create_future(self) -> asyncio.Future[Any]:
         return SimFuture(self._number(), self)
@@ -440,6 +457,10 @@ class SimLoop(asyncio.AbstractEventLoop):
         return False
 
 
+def _is_awaited(timer: SimTimer, owners: Collection[Incarnation]) -> bool:
+    return timer.incarnation in owners and not timer.cancelled()
+
+
 def _ours(handles: list[asyncio.Handle]) -> list[SimHandle | SimTimer]:
     return [handle for handle in handles if isinstance(handle, (SimHandle, SimTimer))]
 
@@ -499,15 +520,18 @@ def _dispose(task: SimTask) -> None:
 
 @contextmanager
 def _unheard() -> Generator[None]:
-    """Silences warnings and complaints of finalizers."""
+    """Silences warnings, log lines and complaints of finalizers."""
     hook = sys.unraisablehook
     sys.unraisablehook = _ignore_unraisable
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         sys.unraisablehook = hook
+        logging.disable(level)
 
 
 def _ignore_unraisable(unraisable: object) -> None:
@@ -528,28 +552,37 @@ class Outcome(Generic[T]):
     """Virtual time that passed."""
 
 
+@contextmanager
+def simulation(
+    seed: int, options: LoopOptions | None = None, sink: TraceSink | None = None
+) -> Generator[SimLoop]:
+    """A loop, and a process in which it repeats itself; what still runs at the end is killed."""
+    collecting = gc.isenabled()
+    gc.disable()
+    gc.freeze()
+    loop = SimLoop(seed, options, sink)
+    try:
+        yield loop
+    finally:
+        loop.close()
+        gc.unfreeze()
+        if collecting:
+            gc.enable()
+
+
 def simulate(
     seed: int,
     main: Callable[[SimLoop], Coroutine[Any, Any, T]],
     options: LoopOptions | None = None,
     sink: TraceSink | None = None,
 ) -> Outcome[T]:
-    """Run `main` to its end in a world of its own; what is still running then is killed.
+    """Run `main` to its end in a world of its own.
 
     Raises what `main` raised, or SimulationFailed for what nobody handled.
     """
-    collecting = gc.isenabled()
-    gc.disable()
-    gc.freeze()
-    loop = SimLoop(seed, options, sink)
-    try:
+    with simulation(seed, options, sink) as loop:
         value: T = loop.run_until_complete(main(loop))
         gc.collect()
         if loop.failure is not None:
             raise loop.failure
         return Outcome(value, loop.log.digest(), loop.steps, loop.time())
-    finally:
-        loop.close()
-        gc.unfreeze()
-        if collecting:
-            gc.enable()

@@ -324,6 +324,7 @@ class SimServices:
         self._randomness = randomness
         self._tracer = tracer
         self._services: dict[str, Service] = {}
+        self._known: set[str] = set()
         self._exchanges: dict[SimExchange, tuple[str, Incarnation]] = {}
         self._running: dict[asyncio.Task[None], None] = {}
         # Services and timers belong to no process of a node.
@@ -332,6 +333,7 @@ class SimServices:
     def serve(self, uri: str, service: Service) -> None:
         """Listen at an address, in place of what did before."""
         self._services[uri] = service
+        self._known.add(uri)
 
     def stop(self, uri: str) -> None:
         """Listen no longer, and break what runs there."""
@@ -357,6 +359,10 @@ class SimServices:
                 exchange.lose(FailureCause.CLOSED, f"the node is gone ({death.value})")
 
     # ------------------------------------------------------------ for the port
+
+    def is_known(self, uri: str) -> bool:
+        """Something is served there, or was."""
+        return uri in self._known
 
     def is_listening(self, uri: str) -> bool:
         return uri in self._services and not self.chance(self.options.refuse_probability)

@@ -22,6 +22,7 @@ TASK_EXCEPTIONS = {
     "restate_node/bifrost/reader.py": "two waits raced in one function that ends both",
     "restate_node/bifrost/auto_improvement.py": "waits raced in one function that ends them all",
     "restate_node/roles/http_ingress/requests.py": "a call and its connection, raced in a function",
+    "restate_node/testing/machines.py": "the lives of nodes themselves, on an ordinary loop",
     "restate_node/ctl/connection.py": "a command asks all nodes at once and ends with the answers",
 }
 
@@ -34,6 +35,7 @@ AMBIENT_EXCEPTIONS = {
     "restate_node/ctl/command.py": "a program for people: its now is the machine's",
     "restate_node/ctl/connection.py": "a program for people: it shuffles addresses",
     "restate_node/sim/__main__.py": "tells people how long the runs took, outside of them",
+    "restate_node/testing/sdk_clock.py": "what SDKs read from the machine's clock is taken out",
     "restate_node/node/process.py": "the one seed of a real node comes from the machine",
 }
 

@@ -36,6 +36,11 @@ class Timers:
         self._look = asyncio.Event()
         self._next_ms: int | None = None
 
+    @property
+    def next_ms(self) -> int | None:
+        """When the first timer is due that was not at the last look; None when there is none."""
+        return self._next_ms
+
     def set(self, at_ms: int) -> None:
         """A timer was set."""
         if self._next_ms is None or at_ms < self._next_ms:
