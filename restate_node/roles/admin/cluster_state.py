@@ -111,13 +111,29 @@ class ClusterStateCollector:
         self._bell.ring()
 
     async def settled(self) -> ClusterState:
-        """The state once every member was asked at least once; soon in any case."""
+        """The state once every member was asked at least once; soon in any case.
+
+        What a life has said that is over by now is left out, though the round that will notice has
+        not come: an operator who restarts a node must not see its former processors as the present
+        ones.
+        """
         try:
             async with asyncio.timeout(SETTLED_WAIT_S):
                 await self._complete.wait()
         except TimeoutError:
             pass
-        return self.state.value
+        state = self.state.value
+        present = {node: self._present(node, entry) for node, entry in state.nodes.items()}
+        return replace(state, nodes=MappingProxyType(present))
+
+    def _present(self, node: PlainNodeId, entry: NodeEntry) -> NodeEntry:
+        if isinstance(entry, DeadNode):
+            return entry
+        member = self._metadata.nodes.value.node(node)
+        is_over = self._liveness.state_of(node) in (Believed.DEAD, Believed.FAILING_OVER)
+        if is_over or (member is not None and member.current_generation != entry.node):
+            return DeadNode(self._last_seen(node))
+        return entry
 
     # ------------------------------------------------------------ rounds
 

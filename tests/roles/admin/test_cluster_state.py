@@ -109,6 +109,25 @@ def test_news_do_not_wait_for_the_heartbeat() -> None:
     simulate(2, scenario)
 
 
+def test_what_a_former_life_said_is_not_the_present() -> None:
+    """Goal: whoever looks right after a node was stopped does not see its processors. Method: a
+    node that is leaving, looked at before the next round.
+    """
+
+    async def scenario(loop: SimLoop) -> None:
+        world = World(loop)
+        first, second = world.start(1), world.start(2)
+        answering(first)
+        answering(second, LEADING)
+        liveness = HandLiveness(life(1), life(2))
+        made = collector(world, first, liveness)
+        assert len((await made.settled()).alive()) == 2
+        liveness.set(life(2), Believed.FAILING_OVER)
+        assert [entry.node for entry in (await made.settled()).alive()] == [life(1)]
+
+    simulate(2, scenario)
+
+
 def test_silent_node_does_not_hold_back_the_others() -> None:
     """Goal: answers are published as they come. Method: one node never answers; the other's
     processor shows long before the timeout.
