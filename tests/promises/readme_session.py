@@ -60,8 +60,8 @@ def steps(document: str, title: str) -> list[Step]:
     for block in blocks:
         for text in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             first, *rest = text.splitlines()
-            more = [line[2:] for line in rest if line.startswith("> ")]
-            shown = [line for line in rest if not line.startswith("> ")]
+            more = [line[2:] for line in rest if line.startswith("> ") or line == ">"]
+            shown = [line for line in rest if not (line.startswith("> ") or line == ">")]
             made.append(Step("\n".join([first, *more]), "\n".join(shown)))
     return made
 
