@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeVar, assert_never
 
+import structlog
+
 from restate_node.fabric.router import Reply
 from restate_node.protocol import loglet_runs
 from restate_node.protocol.loglet_runs import Span
@@ -40,7 +42,7 @@ from restate_node.roles.log_server.log_store import (
 )
 from restate_node.roles.log_server.writer import OnDurable, Writer
 from restate_node.runtime.ports import StoreError
-from restate_node.types.ids import GenerationalNodeId
+from restate_node.types.ids import GenerationalNodeId, loglet_text
 from restate_node.types.log_messages import (
     ChecksumRun,
     Checksums,
@@ -61,6 +63,8 @@ from restate_node.types.log_messages import (
 )
 from restate_node.types.offsets import LogletOffset
 from restate_node.types.records import RecordBatch, cut
+
+logger = structlog.get_logger(__name__)
 
 WAITERS_MAX: Final = 4096
 TAIL_WAIT_MAX_S: Final = 3.0
@@ -331,10 +335,22 @@ class LogletWorker:
 
     def _trim_written(self, trim_point: LogletOffset, reply: Reply, done: bool) -> None:
         if done:
-            rows = self._store.rows_below(self.state.loglet, trim_point)
-            self._write([rows], _needs_no_answer)
+            self._delete_below(trim_point)
         status = Status.OK if done else Status.DISABLED
         reply(Trimmed(self.state.header(status), self.state.trim_point))
+
+    def _delete_below(self, trim_point: LogletOffset) -> None:
+        """The trim counts whether the rows go or not: one that cannot be read keeps them here, and
+        must not take the log server down.
+        """
+        try:
+            rows = self._store.rows_below(self.state.loglet, trim_point)
+        except (CorruptStore, StoreError) as error:
+            logger.warning(
+                "trimmed records stay", loglet=loglet_text(self.state.loglet), reason=str(error)
+            )
+            return
+        self._write([rows], _needs_no_answer)
 
     def _wait(
         self, waiters: list[tuple[Waited, Reply]], entry: tuple[Waited, Reply], reply: Reply

@@ -403,3 +403,22 @@ def test_a_damaged_row_is_reported() -> None:
                 server.stored()
 
     tell(story, range(1))
+
+
+def test_a_trim_survives_a_damaged_row() -> None:
+    """Goal: one record that rots does not take the log server down when its log is trimmed: the
+    trim counts, its rows stay, stores go on. Method: flip a bit of the row that the trim looks at.
+    """
+
+    async def story(server: Server) -> None:
+        for first in (1, 4, 7):
+            await server.send(store(first, 3, known=first))
+        assert server.medium.flip_bit("log-store", "data") is not None
+        for point in (2, 5, 8):
+            trim = TrimLoglet(LOGLET, LogletOffset(point), LogletOffset(10))
+            assert (await server.send(trim)).status is Status.OK
+        assert (await server.send(store(10, 1, known=10))).status is Status.OK
+        assert server.worker.state.trim_point == 8
+        assert not server.running.done() and not server.failures
+
+    tell(story)
