@@ -33,7 +33,7 @@ check: lint ## the fast part: lint, and the tests that start no process
 test-slow: $(VENV)/installed-dev ## tests that take more than a few seconds
 	$(BIN)/pytest -m slow $(ARGS)
 
-sim: $(VENV)/installed-dev ## simulated clusters with faults: make sim SEEDS=50
+sim: $(VENV)/installed-dev ## simulated clusters with faults, two at a time: make sim SEEDS=200
 	$(BIN)/python -m restate_node.sim --seeds 1-$(SEEDS) $(ARGS)
 
 bench: $(VENV)/installed-dev ## append throughput of a cluster of three processes

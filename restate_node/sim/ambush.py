@@ -1,8 +1,11 @@
 """Strikes at the worst moment: a node that has just claimed an epoch freezes before it can announce
-it, and reads slowly for a while when it comes back.
+it, and reads slowly for a while when it comes back; or one that is about to make a snapshot known.
 
     claims epoch 4 ─▶ frozen ──────────────────▶ back: announces epoch 4 ─▶ reads of epoch 5
                       another node claims epoch 5, and announces it ▲
+
+    uploads a snapshot ─▶ frozen before latest.json ─────▶ back: puts it
+                          another node leads, and publishes newer ones ▲
 
 A schedule made in advance hits these milliseconds once in hundreds of runs. Nothing here is
 unfair: a process may stop anywhere, and any of its tasks may be slow. So stale announcements stand
@@ -21,8 +24,10 @@ from typing import Any, Final, Protocol
 
 from restate_node.bifrost.reader import LogReader
 from restate_node.protocol.leadership import Leadership
+from restate_node.sim.bucket_watch import LATEST
 from restate_node.sim.history import FaultBegan, FaultEnded
 from restate_node.sim.hosts import current_incarnation
+from restate_node.sim.objects import SimObjects
 from restate_node.sim.recorder import Recorder
 from restate_node.sim.substitution import Substitution
 
@@ -33,6 +38,7 @@ FROZEN_SECONDS: Final = (1.5, 3.0)
 SLOW_READS_SECONDS: Final = 2.0
 
 Claimed = Callable[[Leadership, Any], Any]
+Put = Callable[[SimObjects, str, bytes, Any], Awaitable[str]]
 Next = Callable[[LogReader, int], Awaitable[Sequence[Any]]]
 
 
@@ -60,7 +66,7 @@ class Ambush:
         self._recorder = recorder
         self._rng = rng
         self._later = later
-        self._left = AMBUSHES_MAX
+        self._claims_left = self._puts_left = AMBUSHES_MAX
         self._slow_until: dict[str, float] = {}
 
     def substitutions(self) -> list[Substitution]:
@@ -68,23 +74,34 @@ class Ambush:
         return [
             Substitution(Leadership, "claimed", self._watch_claims),
             Substitution(LogReader, "next", self._slow_reads),
+            Substitution(SimObjects, "put", self._watch_puts),
         ]
 
     def _watch_claims(self, inner: Claimed) -> Claimed:
         @wraps(inner)
         def claimed(leadership: Leadership, epoch: Any) -> Any:
             incarnation = current_incarnation.get()
-            if incarnation is not None and self._strikes():
+            if incarnation is not None and self._strikes(self._claims_left):
+                self._claims_left -= 1
                 self._freeze(incarnation.host)
             return inner(leadership, epoch)
 
         return claimed
 
-    def _strikes(self) -> bool:
-        if not self.armed or self._left == 0 or self._rng.random() >= AMBUSH_PROBABILITY:
-            return False
-        self._left -= 1
-        return True
+    def _watch_puts(self, inner: Put) -> Put:
+        @wraps(inner)
+        async def put(objects: SimObjects, key: str, content: bytes, condition: Any) -> str:
+            incarnation = current_incarnation.get()
+            host = incarnation.host if incarnation is not None and key.endswith(LATEST) else None
+            if host is not None and self._strikes(self._puts_left):
+                self._puts_left -= 1
+                self._freeze(host)
+            return await inner(objects, key, content, condition)
+
+        return put
+
+    def _strikes(self, left: int) -> bool:
+        return self.armed and left > 0 and self._rng.random() < AMBUSH_PROBABILITY
 
     def _freeze(self, host: str) -> None:
         seconds = self._rng.uniform(*FROZEN_SECONDS)

@@ -149,13 +149,15 @@ class SimMedium:
         self.stalled_until = asyncio.get_running_loop().time() + seconds
         self.trace(f"stalls for {seconds:.3f}s")
 
-    def flip_bit(self, prefix: str = "") -> FlippedBit | None:
-        """Flip one bit of a value in a store below `prefix`; None when there is none."""
+    def flip_bit(self, prefix: str = "", only: str | None = None) -> FlippedBit | None:
+        """Flip one bit of a value in a store below `prefix`, in that family only if one is given;
+        None when there is none.
+        """
         filled = [
             (path, family, rows)
             for path, image in self.stores.items()
             for family, rows in image.families.items()
-            if path.startswith(prefix) and len(rows)
+            if path.startswith(prefix) and len(rows) and only in (None, family)
         ]
         if not filled:
             return None
@@ -180,6 +182,12 @@ class SimMedium:
         self.files.clear()
         self.trace("is wiped")
 
+    def lose(self, path: str) -> None:
+        """A store is gone for ever. Only while no process uses it."""
+        assert self.stores[path].owner is None, f"{path} is in use"
+        del self.stores[path]
+        self.trace(f"has lost {path}")
+
     @property
     def used_bytes(self) -> int:
         stores = sum(image.size_bytes for image in self.stores.values())
@@ -202,9 +210,11 @@ class SimMedium:
         image = self.stores.get(path)
         if image is None:
             image = StoreImage(options.write_ahead_log)
-            content = self.files.pop(f"{path}/{CHECKPOINT_FILE}", None)
+            content = self.files.get(f"{path}/{CHECKPOINT_FILE}")
             if content is not None:
                 decode_rows(path, content, image)
+                # Only what could be read becomes a store: a bad file stays, and stays bad.
+                del self.files[f"{path}/{CHECKPOINT_FILE}"]
             self.stores[path] = image
         return image
 

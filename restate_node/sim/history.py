@@ -264,6 +264,71 @@ class Progress(Event):
     is_leader: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PatchAcknowledged(Event):
+    """A client was promised that its write stands in the partition's log, at this LSN."""
+
+    node: str
+    partition: int
+    lsn: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordApplied(Event):
+    """A replica read this record and moved over it. Without a key it changes no user's state.
+
+    `writer` and `number` tell doubles: a higher number of a writer makes all lower ones old.
+    """
+
+    node: str
+    partition: int
+    lsn: int
+    writer: str
+    number: tuple[int, int]
+    key: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StateDumped(Event):
+    """The users' state that a replica holds at an LSN, as key and value; when its store is opened
+    and at the end of the run."""
+
+    node: str
+    partition: int
+    lsn: int
+    state: tuple[tuple[str, str], ...]
+
+
+# ---------------------------------------------------------------- snapshots and trimming
+
+
+@dataclass(frozen=True, slots=True)
+class DurabilityRule(Event):
+    """What must hold a record's effects before the log is trimmed; on how many replicas, where the
+    mode speaks of all of them."""
+
+    mode: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFlushed(Event):
+    """All that a replica has applied up to this LSN survives a crash of its host."""
+
+    node: str
+    partition: int
+    lsn: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotsKept(Event):
+    """From now on the repository names these snapshots of a partition, newest first."""
+
+    partition: int
+    lsns: tuple[int, ...]
+
+
 # ---------------------------------------------------------------- the world
 
 
@@ -285,6 +350,14 @@ class NodeEnded(Event):
 
     node: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopyDamaged(Event):
+    """What a log server had stored is not what it was: a copy of a record, or the whole store."""
+
+    host: str
+    what: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
 from restate_node.sim.disk import DiskFaults, SimMedium
 from restate_node.sim.history import FaultBegan, FaultEnded
@@ -17,6 +17,7 @@ from restate_node.sim.hosts import Death
 from restate_node.sim.nemesis import (
     BadLink,
     Blackout,
+    BusyDisk,
     Crash,
     Direction,
     DiskError,
@@ -27,8 +28,23 @@ from restate_node.sim.nemesis import (
     Resets,
     Stall,
 )
+from restate_node.sim.nemesis_storage import (
+    FullDisk,
+    ObjectFault,
+    ObjectTrouble,
+    Rot,
+    StorageFault,
+    StoreLoss,
+)
 from restate_node.sim.network import SimNetwork
+from restate_node.sim.objects import ObjectFaults, SimBucket
 from restate_node.sim.recorder import Recorder
+
+DISK_FAULTS: Final = {
+    DiskOperation.SYNC: DiskFaults(sync_error_probability=1.0),
+    DiskOperation.WRITE: DiskFaults(write_error_probability=1.0),
+    DiskOperation.FILE: DiskFaults(file_error_probability=1.0),
+}
 
 
 class Machines(Protocol):
@@ -40,7 +56,18 @@ class Machines(Protocol):
     @property
     def network(self) -> SimNetwork: ...
 
+    @property
+    def bucket(self) -> SimBucket: ...
+
     def medium(self, host: str) -> SimMedium: ...
+
+    def rot(self, host: str) -> None:
+        """Flip a bit of a record that the host's log server has stored, if there is one."""
+        ...
+
+    def lose_store(self, host: str) -> None:
+        """The power goes, and the log server's database with it, for ever."""
+        ...
 
     def crash(self, host: str, death: Death) -> None:
         """End the host's process; nobody starts it until `start`."""
@@ -98,8 +125,63 @@ async def _strike(fault: Fault, machines: Machines) -> None:
             await asyncio.sleep(fault.seconds)
         case DiskError():
             await _break_disk(fault, machines)
+        case BusyDisk():
+            medium = machines.medium(fault.host)
+            medium.faults = DiskFaults(busy_probability=fault.probability)
+            await asyncio.sleep(fault.seconds)
+            medium.faults = DiskFaults()
+        case ObjectTrouble() | FullDisk() | Rot() | StoreLoss():
+            await _strike_storage(fault, machines)
         case _:
             assert_never(fault)
+
+
+async def _strike_storage(fault: StorageFault, machines: Machines) -> None:
+    match fault:
+        case ObjectTrouble():
+            await _trouble_objects(fault, machines.bucket)
+        case FullDisk():
+            await _fill_disk(fault, machines)
+        case Rot():
+            machines.rot(fault.host)
+        case StoreLoss():
+            machines.lose_store(fault.host)
+            await asyncio.sleep(fault.seconds)
+            machines.start(fault.host)
+        case _:
+            assert_never(fault)
+
+
+async def _trouble_objects(fault: ObjectTrouble, bucket: SimBucket) -> None:
+    p = fault.probability
+    match fault.kind:
+        case ObjectFault.OUTAGE:
+            bucket.outage = True
+        case ObjectFault.REFUSED:
+            bucket.faults = ObjectFaults(refused_probability=p)
+        case ObjectFault.LOST_ANSWERS:
+            bucket.faults = ObjectFaults(answer_lost_probability=p)
+        case ObjectFault.CUT:
+            bucket.faults = ObjectFaults(cut_probability=p)
+        case ObjectFault.SHORT:
+            bucket.faults = ObjectFaults(short_probability=p)
+        case ObjectFault.SLOW:
+            bucket.faults = ObjectFaults(slow_factor=100 * p)
+        case _:
+            assert_never(fault.kind)
+    await asyncio.sleep(fault.seconds)
+    bucket.faults, bucket.outage = ObjectFaults(), False
+
+
+async def _fill_disk(fault: FullDisk, machines: Machines) -> None:
+    medium = machines.medium(fault.host)
+    machines.excuse(fault.host, True)
+    medium.capacity_bytes = medium.used_bytes + fault.free_bytes
+    await asyncio.sleep(fault.seconds)
+    machines.crash(fault.host, Death.KILLED)
+    medium.capacity_bytes = None
+    machines.excuse(fault.host, False)
+    machines.start(fault.host)
 
 
 async def _black_out(fault: Blackout, machines: Machines) -> None:
@@ -144,11 +226,7 @@ async def _degrade(fault: BadLink, network: SimNetwork) -> None:
 async def _break_disk(fault: DiskError, machines: Machines) -> None:
     medium = machines.medium(fault.host)
     machines.excuse(fault.host, True)
-    medium.faults = (
-        DiskFaults(sync_error_probability=1.0)
-        if fault.operation is DiskOperation.SYNC
-        else DiskFaults(write_error_probability=1.0)
-    )
+    medium.faults = DISK_FAULTS[fault.operation]
     await asyncio.sleep(fault.seconds)
     machines.crash(fault.host, Death.KILLED)
     medium.faults = DiskFaults()

@@ -15,6 +15,10 @@ failure, and shortened by hand.
     resets     all connections between two hosts break at once
     stall      no sync of a disk ends before its time
     disk error a sync or write fails; the host is restarted by its operator
+    busy disk  compaction is behind: writes are refused now and then
+    full disk  writes do not fit; the host is restarted when they do
+
+What becomes of stored copies and of the object store is planned by `nemesis_storage`.
 
 Invariants: equal arguments give equal schedules; the budget holds at every instant.
 """
@@ -29,6 +33,9 @@ from typing import Final, TypeAlias
 
 from restate_node.sim.budget import Budget
 from restate_node.sim.hosts import Death
+from restate_node.sim.nemesis_storage import FullDisk, StorageFault, StoreLoss, plan_storage
+from restate_node.sim.scenario import Scenario
+from restate_node.sim.streams import Streams
 from restate_node.types.fabric import Swimlane
 
 
@@ -45,6 +52,7 @@ class DiskOperation(Enum):
 
     SYNC = "sync"
     WRITE = "write"
+    FILE = "write files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +159,33 @@ class DiskError:
         return f"disk of {self.host} fails to {what}, restart after {self.seconds:.3f}s"
 
 
-Fault: TypeAlias = Crash | Blackout | Pause | Isolation | BadLink | Resets | Stall | DiskError
+@dataclass(frozen=True, slots=True)
+class BusyDisk:
+    at: float
+    host: str
+    probability: float
+    seconds: float
 
-IMPAIRING: Final = (Crash, Pause, Isolation, Stall, DiskError)
+    def __str__(self) -> str:
+        return f"disk of {self.host} is busy, p={self.probability:.1f}, for {self.seconds:.3f}s"
+
+
+Fault: TypeAlias = (
+    Crash
+    | Blackout
+    | Pause
+    | Isolation
+    | BadLink
+    | Resets
+    | Stall
+    | DiskError
+    | BusyDisk
+    | StorageFault
+)
+
+IMPAIRING: Final = (Crash, Pause, Isolation, Stall, DiskError, FullDisk)
 """These take a host away; the budget counts them."""
+COMPANION_PROBABILITY: Final = 0.6
 PLACES_TRIED_MAX: Final = 20
 """Times at which a fault is tried before it is left out of a full schedule."""
 RECOVERY_SECONDS_MAX: Final = 1.0
@@ -179,6 +210,30 @@ def plan(randomness: Random, hosts: Sequence[str], budget: Budget) -> tuple[Faul
     return tuple(sorted(faults, key=lambda fault: fault.at))
 
 
+def plan_all(
+    streams: Streams, hosts: Sequence[str], budget: Budget, scenario: Scenario
+) -> tuple[Fault, ...]:
+    """The schedule of a run. Each kind has dice of its own: without one, the rest is the same."""
+    faults: list[Fault] = list(plan(streams.stream("nemesis"), hosts, budget))
+    objects, losses = streams.stream("nemesis/objects"), streams.stream("nemesis/losses")
+    storage = plan_storage(objects, losses, hosts, budget, scenario)
+    faults += storage
+    for loss in storage:
+        if isinstance(loss, StoreLoss) and losses.random() < COMPANION_PROBABILITY:
+            faults.append(_companion(losses, loss, hosts, budget))
+    return tuple(sorted(faults, key=lambda fault: fault.at))
+
+
+def _companion(rng: Random, loss: StoreLoss, hosts: Sequence[str], budget: Budget) -> Fault:
+    """Another host is away, with all that it has stored, from before the loss until after it is
+    known: whoever is alone meanwhile must not decide what was lost.
+    """
+    other = rng.choice([host for host in hosts if host != loss.host])
+    at = max(0.0, loss.at - rng.uniform(0.01, 0.2))
+    seconds = min(loss.seconds + rng.uniform(1.0, 3.0), budget.seconds - at)
+    return Crash(round(at, 3), other, Death.POWER_LOST, round(seconds, 3))
+
+
 def _fits(fault: Fault, others: list[Fault], budget: Budget, recovery: float) -> bool:
     if end(fault) > budget.seconds:
         return False
@@ -195,7 +250,7 @@ def _fits(fault: Fault, others: list[Fault], budget: Budget, recovery: float) ->
 
 
 def _host(fault: Fault) -> str:
-    return "" if isinstance(fault, Blackout | BadLink | Resets) else fault.host
+    return fault.host if isinstance(fault, IMPAIRING) else ""
 
 
 # ---------------------------------------------------------------- one of each
@@ -246,6 +301,16 @@ def _disk_error(randomness: Random, hosts: Sequence[str], budget: Budget) -> Fau
     return DiskError(*_where(randomness, hosts, budget), operation, _down(randomness, budget))
 
 
+def _busy_disk(randomness: Random, hosts: Sequence[str], budget: Budget) -> Fault:
+    probability = randomness.choice([0.1, 0.5])
+    return BusyDisk(*_where(randomness, hosts, budget), probability, _down(randomness, budget))
+
+
+def _full_disk(randomness: Random, hosts: Sequence[str], budget: Budget) -> Fault:
+    free = randomness.choice([0, 1_000, 10_000])
+    return FullDisk(*_where(randomness, hosts, budget), free, _down(randomness, budget))
+
+
 Maker: TypeAlias = Callable[[Random, Sequence[str], Budget], Fault]
 
 _MAKERS: Final[tuple[Maker, ...]] = (
@@ -257,8 +322,10 @@ _MAKERS: Final[tuple[Maker, ...]] = (
     _resets,
     _stall,
     _disk_error,
+    _busy_disk,
+    _full_disk,
 )
-_WEIGHTS: Final = (6, 2, 3, 4, 2, 2, 1, 1)
+_WEIGHTS: Final = (6, 2, 3, 4, 2, 2, 1, 1, 1, 1)
 
 
 def _when(randomness: Random, budget: Budget) -> float:

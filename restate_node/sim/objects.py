@@ -41,6 +41,8 @@ from restate_node.runtime.ports import (
 from restate_node.sim.hosts import Incarnation
 
 Tracer = Callable[[str], None]
+OnWritten = Callable[[str, bytes], None]
+"""Told of every object at the instant at which it is there."""
 
 CHUNK_BYTES = 256 * 1024
 
@@ -53,6 +55,7 @@ class ObjectFaults:
     answer_lost_probability: float = 0.0
     cut_probability: float = 0.0
     short_probability: float = 0.0
+    slow_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class SimBucket:
         self.faults = ObjectFaults()
         self.outage = False
         self.requests = 0
+        self.on_written: OnWritten | None = None
         self._options = options or ObjectOptions()
         self._randomness = randomness
         self._tracer = tracer
@@ -93,8 +97,14 @@ class SimBucket:
 
     def seconds(self) -> float:
         """How long a request is under way."""
-        mean = self._options.request_seconds_mean
+        mean = self._options.request_seconds_mean * self.faults.slow_factor
         return min(self._options.request_seconds_max, self._randomness.expovariate(1 / mean))
+
+    def write(self, key: str, content: bytes) -> None:
+        """An object is there, whole, from now on."""
+        self.objects[key] = content
+        if self.on_written is not None:
+            self.on_written(key, content)
 
     def refuses(self) -> bool:
         return self.outage or self._chance(self.faults.refused_probability)
@@ -165,7 +175,7 @@ class SimObjects:
         checked(key)
         await self._arrive(f"put {key}")
         self._check_condition(key, condition)
-        self._bucket.objects[key] = bytes(content)
+        self._bucket.write(key, bytes(content))
         self._bucket.trace(f"put {key} {len(content)} bytes")
         await self._answer(f"put {key}")
         return _etag(content)
@@ -178,7 +188,7 @@ class SimObjects:
             await asyncio.sleep(self._bucket.seconds())
             content += chunk
         await self._arrive(f"complete {key}")
-        self._bucket.objects[key] = bytes(content)
+        self._bucket.write(key, bytes(content))
         self._bucket.trace(f"upload {key} {len(content)} bytes")
         await self._answer(f"upload {key}")
 

@@ -11,14 +11,15 @@ The product has no trace of them: each is a substitution, declared here and nowh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from restate_node.bifrost.replicated import local_sequencer
 from restate_node.protocol.dedup import Number
 from restate_node.protocol.partition import apply as partition_apply
 from restate_node.protocol.quorum import FMajority, NodesetChecker
+from restate_node.protocol.raft import leader as raft_leader
+from restate_node.protocol.raft.read_index import ReadQueue
 from restate_node.protocol.sequencer import (
     Placed,
     Released,
@@ -31,21 +32,14 @@ from restate_node.protocol.sequencer import (
 from restate_node.roles.log_server import service as log_server_service
 from restate_node.roles.log_server.writer import Writer
 from restate_node.runtime.ports import KeyValueStore, StoreError, WriteBatch
+from restate_node.sim.plant import Plant
+from restate_node.sim.plants_storage import STORAGE_PLANTS
 from restate_node.sim.substitution import Substitution
 from restate_node.types.ids import PlainNodeId
 from restate_node.types.offsets import OLDEST_OFFSET, LogletOffset
+from restate_node.types.raft import Index, Members
 
 LATE_SYNC_SECONDS: Final = 0.3
-
-
-@dataclass(frozen=True, slots=True)
-class Plant:
-    """A bug: what is done wrong, and what of it should show."""
-
-    name: str
-    mistake: str
-    substitutions: tuple[Substitution, ...]
-
 
 # ---------------------------------------------------------------- ack-before-fsync
 
@@ -153,6 +147,35 @@ def _anybody_is_a_majority(inner: FindMajority) -> FindMajority:
     return f_majority
 
 
+WriteQuorum = Callable[[NodesetChecker, Iterable[PlainNodeId]], bool]
+
+
+def _one_copy_is_enough(inner: WriteQuorum) -> WriteQuorum:
+    del inner
+    return lambda checker, nodes: bool(checker.members.intersection(nodes))
+
+
+Reached = Callable[[PlainNodeId], int]
+
+
+def _the_furthest_decides(inner: object) -> Callable[[Members, Reached], int]:
+    del inner
+    return lambda members, reached: max(map(reached, members.created_at_millis), default=0)
+
+
+Ask = Callable[[ReadQueue, Index], None]
+
+
+def _confirmed_by_itself(inner: Ask) -> Ask:
+    """Every round is number 0, which everybody has answered before."""
+
+    def ask(queue: ReadQueue, commit: Index) -> None:
+        queue.number = -1
+        inner(queue, commit)
+
+    return ask
+
+
 PLANTS: Final[dict[str, Plant]] = {
     plant.name: plant
     for plant in (
@@ -184,6 +207,23 @@ PLANTS: Final[dict[str, Plant]] = {
             "a command that is in the log twice takes effect twice (P3)",
             (Substitution(partition_apply, "is_new", _no_dedup),),
         ),
+        Plant(
+            "release-below-quorum",
+            "one copy is taken for a write quorum: the record is acknowledged, and whoever seals "
+            "without that log server never sees it (L1, L2, L3)",
+            (Substitution(NodesetChecker, "write_quorum", _one_copy_is_enough),),
+        ),
+        Plant(
+            "raft-commits-alone",
+            "a metadata leader commits what it has on its own disk (M3, M4, M5)",
+            (Substitution(raft_leader, "majority_value", _the_furthest_decides),),
+        ),
+        Plant(
+            "read-without-round",
+            "a metadata leader answers reads without asking whether it still leads (M5)",
+            (Substitution(ReadQueue, "ask", _confirmed_by_itself),),
+        ),
+        *STORAGE_PLANTS,
     )
 }
 """By name."""

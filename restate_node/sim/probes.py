@@ -6,10 +6,12 @@ returned. Who it was is told by the context: every callback knows whose life it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from hashlib import blake2b
 
+from restate_node.bifrost.log import Bifrost
+from restate_node.protocol.partition import tables
 from restate_node.protocol.partition.effects import (
     Effect,
     LeaderAnnounced,
@@ -21,6 +23,7 @@ from restate_node.protocol.partition.transaction import Transaction
 from restate_node.protocol.raft.core import RaftCore
 from restate_node.protocol.raft.ready import Ready
 from restate_node.roles.worker import replay
+from restate_node.roles.worker.bootstrap import Bootstrap
 from restate_node.roles.worker.partition_store import PartitionStore, state_hash
 from restate_node.sim.history import (
     CommandApplied,
@@ -28,21 +31,28 @@ from restate_node.sim.history import (
     RaftApplied,
     RaftEntry,
     RaftLeader,
+    RecordApplied,
+    StateDumped,
     StateSeen,
+    StoreFlushed,
+    Trimming,
 )
 from restate_node.sim.hosts import current_incarnation
 from restate_node.sim.recorder import Recorder
 from restate_node.sim.substitution import Substitution
 from restate_node.sim.workloads.state_writes import ID
-from restate_node.types.ids import PartitionId
+from restate_node.types.ids import LogId, PartitionId
 from restate_node.types.offsets import Lsn
 from restate_node.types.partitions import Partition
 from restate_node.types.raft import Entry, Role
-from restate_node.types.wal import Envelope, PatchState
+from restate_node.types.wal import Envelope, IngressProducer, PatchState, SelfProposal
 
 TakeReady = Callable[[RaftCore], Ready | None]
 Apply = Callable[[Partition, JournalCodec, Lsn, Envelope, Transaction], list[Effect]]
 Commit = Callable[[PartitionStore, Transaction], None]
+Flush = Callable[[PartitionStore], Awaitable[None]]
+Opened = Callable[[Bootstrap, PartitionStore], None]
+Trim = Callable[[Bifrost, LogId, Lsn], Awaitable[Lsn]]
 
 
 def probes(recorder: Recorder) -> list[Substitution]:
@@ -51,6 +61,9 @@ def probes(recorder: Recorder) -> list[Substitution]:
         Substitution(RaftCore, "take_ready", lambda inner: _watch_raft(recorder, inner)),
         Substitution(replay, "apply", lambda inner: _watch_commands(recorder, inner)),
         Substitution(PartitionStore, "commit", lambda inner: _watch_states(recorder, inner)),
+        Substitution(PartitionStore, "flush", lambda inner: _watch_flushes(recorder, inner)),
+        Substitution(Bootstrap, "opened", lambda inner: _watch_openings(recorder, inner)),
+        Substitution(Bifrost, "trim", lambda inner: _watch_trims(recorder, inner)),
     ]
 
 
@@ -100,6 +113,7 @@ def _watch_commands(recorder: Recorder, inner: Apply) -> Apply:
         transaction: Transaction,
     ) -> list[Effect]:
         effects = inner(partition, codec, lsn, envelope, transaction)
+        _tell_record(recorder, partition.id, lsn, envelope)
         for effect in effects:
             _tell_effect(recorder, partition.id, lsn, envelope, effect)
         return effects
@@ -121,6 +135,61 @@ def _tell_effect(
             recorder.add(CommandApplied(now, who, partition, lsn, f"{command.key} {name}"))
         case _:
             pass
+
+
+def _tell_record(recorder: Recorder, partition: PartitionId, lsn: Lsn, envelope: Envelope) -> None:
+    """What the record says, before anybody judges whether it is new."""
+    where = (recorder.now(), _who(), partition, lsn)
+    command, dedup = envelope.command, envelope.dedup
+    writer, number = "", (0, 0)
+    match dedup:
+        case SelfProposal(epoch, sequence):
+            writer, number = "leader", (epoch, sequence)
+        case IngressProducer(producer, sequence):
+            writer, number = producer.hex(), (0, sequence)
+        case _:
+            pass
+    key = value = ""
+    if isinstance(command, PatchState):
+        key, value = command.key, command.new_state.get(ID, b"?").decode()
+    recorder.add(RecordApplied(*where, writer, number, key, value))
+
+
+def dump_state(recorder: Recorder, who: str, store: PartitionStore) -> None:
+    """Tell all of the users' state that a store holds."""
+    rows = tuple((entry.owner.key, entry.value.decode()) for entry in tables.all_state(store))
+    now = recorder.now()
+    recorder.add(StateDumped(now, who, store.partition, store.applied, rows))
+
+
+def _watch_openings(recorder: Recorder, inner: Opened) -> Opened:
+    @wraps(inner)
+    def opened(bootstrap: Bootstrap, store: PartitionStore) -> None:
+        where = (recorder.now(), _who(), store.partition, store.applied)
+        recorder.add(StoreFlushed(*where))
+        dump_state(recorder, _who(), store)
+        inner(bootstrap, store)
+
+    return opened
+
+
+def _watch_flushes(recorder: Recorder, inner: Flush) -> Flush:
+    @wraps(inner)
+    async def flush(store: PartitionStore) -> None:
+        applied = store.applied
+        await inner(store)
+        recorder.add(StoreFlushed(recorder.now(), _who(), store.partition, applied))
+
+    return flush
+
+
+def _watch_trims(recorder: Recorder, inner: Trim) -> Trim:
+    @wraps(inner)
+    async def trim(bifrost: Bifrost, log: LogId, trim_point: Lsn) -> Lsn:
+        recorder.add(Trimming(recorder.now(), _who(), log, trim_point))
+        return await inner(bifrost, log, trim_point)
+
+    return trim
 
 
 def _watch_states(recorder: Recorder, inner: Commit) -> Commit:

@@ -16,26 +16,43 @@ from typing import Any, Final
 from restate_node.sim.ambush import Ambush
 from restate_node.sim.budget import Budget
 from restate_node.sim.checkers.applied_reaches_tail import CAUGHT_UP_SECONDS_MAX
-from restate_node.sim.checkers.catalog import CHECKERS
+from restate_node.sim.checkers.catalog import CHECKERS, CONTROL_CHECKERS, TRUTH_CHECKERS
 from restate_node.sim.checkers.checker import violations
-from restate_node.sim.history import Acknowledged, CommandApplied, Healed, Observed, RegisterUsed
+from restate_node.sim.history import (
+    Acknowledged,
+    CommandApplied,
+    DurabilityRule,
+    Healed,
+    Observed,
+    RegisterUsed,
+)
+from restate_node.sim.history_cluster import QuietBegan, QuietEnded
 from restate_node.sim.injection import carry_out
 from restate_node.sim.loop import LoopOptions, SimLoop, SimulationFailed, simulate
-from restate_node.sim.nemesis import Fault, plan
+from restate_node.sim.nemesis import Fault, plan_all
 from restate_node.sim.node_logs import NodeLogs
+from restate_node.sim.operating.console import Console
+from restate_node.sim.operating.operator import Operator
+from restate_node.sim.operating.survey import say_status, survey
 from restate_node.sim.plants import PLANTS
-from restate_node.sim.probes import probes
+from restate_node.sim.probes import dump_state, probes
 from restate_node.sim.recorder import Recorder
-from restate_node.sim.substitution import substituted
+from restate_node.sim.scenario import Losses, Scenario, choose
+from restate_node.sim.substitution import Substitution, substituted
 from restate_node.sim.timeline import Sink, Timeline
 from restate_node.sim.workloads.catalog import CLIENTS
 from restate_node.sim.workloads.log_reads import read_all
 from restate_node.sim.workloads.workload import Stage
 from restate_node.sim.world import NodeLife, World, WorldOptions
+from restate_node.types.logs import ReplicatedSegment
+from restate_node.types.options import DurabilityMode
 from restate_node.types.processor_messages import ReplayStatus, RunMode
 
 BOOT_SECONDS_MAX: Final = 30.0
 LOOK_SECONDS: Final = 0.25
+STATUS_SECONDS: Final = 1.0
+SPREAD_SECONDS_MAX: Final = 20.0
+SURVEY_SECONDS: Final = 3.0
 CALM_LOOKS: Final = 4
 """So many looks in a row must find everything well before the watching ends early."""
 READ_SECONDS_MAX: Final = 30.0
@@ -51,7 +68,8 @@ class RunOptions:
 
     seed: int
     plant: str | None = None
-    world: WorldOptions = field(default_factory=WorldOptions)
+    world: WorldOptions | None = None
+    """None: a cluster of three, and the scenario of the seed."""
     budget: Budget = field(default_factory=Budget)
     steps_max: int = 20_000_000
 
@@ -87,11 +105,16 @@ class Run:
         self.loop = loop
         self.options = options
         self._clients: list[asyncio.Task[None]] = []
-        self.faults = plan(loop.streams.stream("nemesis"), options.world.hosts, options.budget)
-        self.world = World(loop, options.world, self.recorder, self.found, self._serve)
+        setting = options.world or _setting(choose(loop.streams.stream("scenario")))
+        self.scenario = setting.scenario
+        self.faults = plan_all(loop.streams, setting.hosts, options.budget, setting.scenario)
+        self.world = World(loop, setting, self.recorder, self.found, self._serve)
         self.ambush = Ambush(
             self.world, self.recorder, loop.streams.stream("ambush"), self.world.later
         )
+        rng = loop.streams.stream("operator")
+        self.operator = Operator(self.world, rng, self.found, self.scenario.losses)
+        self.eyes = Console(self.world, loop.streams.stream("survey"), self.found)
 
     def found(self, text: str) -> None:
         """Something that no invariant of the history tells."""
@@ -110,21 +133,42 @@ class Run:
             for client in CLIENTS:
                 self._spawn(life, client.run(life, self.stage), client.name)
 
+    def substitutions(self) -> list[Substitution]:
+        """What has to be in place for this run."""
+        pace = self.scenario.pace.substitutions()
+        return [*probes(self.recorder), *self.ambush.substitutions(), *pace]
+
     async def main(self) -> None:
+        self._tell_rule()
         if not await self._boot():
             return
+        if self.scenario.losses in (Losses.STORE, Losses.BEYOND):
+            await self._until(self._is_spread, SPREAD_SECONDS_MAX)
+        looking = asyncio.ensure_future(self._look())
         await self._trouble()
         await self._heal()
         await self._watch()
         self.stage.writing = False
         await asyncio.sleep(WRITERS_STOP_SECONDS)
         await self._read_all()
-        self.findings.extend(map(str, violations(CHECKERS, self.recorder.history)))
+        self._dump_states()
+        await self._be_quiet()
+        looking.cancel()
+        self._judge()
 
     def failed(self, error: SimulationFailed) -> None:
         """The program itself broke off; the history may tell why."""
         self.found(f"{type(error).__name__}: {error}")
-        self.findings.extend(map(str, violations(CHECKERS, self.recorder.history)))
+        self._judge()
+
+    def _judge(self) -> None:
+        """A cluster that lost what nobody can give back owes the truth, and nothing else."""
+        checkers = TRUTH_CHECKERS if self._is_beyond else CHECKERS
+        self.findings.extend(map(str, violations(checkers, self.recorder.history)))
+
+    @property
+    def _is_beyond(self) -> bool:
+        return self.scenario.losses is Losses.BEYOND
 
     async def _boot(self) -> bool:
         rng = self.loop.streams.stream("boot")
@@ -136,16 +180,42 @@ class Run:
         self.found(f"the cluster is not up after {BOOT_SECONDS_MAX:.0f}s without any fault")
         return False
 
+    def _is_spread(self) -> bool:
+        """Each log has a log server more than it has copies. A log that has not cannot be sealed
+        once one of its log servers is gone for ever: its last records cannot get their copies back.
+        """
+        copies = self.world.options.replication
+        return all(
+            isinstance(chain.tail, ReplicatedSegment) and len(chain.tail.params.nodeset) > copies
+            for life in self.world.lives
+            for chain in life.node.cache.logs.value.chains.values()
+        )
+
     async def _trouble(self) -> None:
         """As long as the budget says, however few the faults."""
         deadline = self.recorder.now() + self.options.budget.seconds
         self.ambush.armed = self.options.budget.faults_max > 0
+        working = asyncio.ensure_future(self._operate())
         await carry_out(self.faults, self.world, self.recorder)
         await asyncio.sleep(max(0.0, deadline - self.recorder.now()))
+        working.cancel()
         self.ambush.armed = False
+
+    async def _operate(self) -> None:
+        if self.scenario.has_operator:
+            await self.operator.work()
+
+    async def _look(self) -> None:
+        """Ask for the status, again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(STATUS_SECONDS)
+            await say_status(self.eyes)
 
     async def _heal(self) -> None:
         self.world.heal()
+        if self.scenario.has_operator:
+            await self.operator.restore()
+            await self.operator.leave_out()
         if not await self._until(lambda: self.world.all_ready, BOOT_SECONDS_MAX):
             self.found(f"not all nodes are ready {BOOT_SECONDS_MAX:.0f}s after healing")
         self.recorder.add(Healed(self.recorder.now()))
@@ -156,7 +226,7 @@ class Run:
         calm = 0
         while calm < CALM_LOOKS and self.recorder.now() < deadline:
             await asyncio.sleep(LOOK_SECONDS)
-            calm = calm + 1 if self._is_well() else 0
+            calm = calm + 1 if self._is_well() and await self._is_in_order() else 0
         await asyncio.sleep(LOOK_SECONDS)
         self.recorder.add(Observed(self.recorder.now()))
 
@@ -170,6 +240,22 @@ class Run:
                     led.add(status.partition)
         return self.world.all_ready and len(led) == self.world.options.partitions
 
+    async def _is_in_order(self) -> bool:
+        """The control plane has nothing left to do."""
+        await survey(self.eyes)
+        return not violations(CONTROL_CHECKERS, self.recorder.history)
+
+    async def _be_quiet(self) -> None:
+        """Nothing happens, and that for long enough to see whether anything changes."""
+        if not self.scenario.quiet_seconds:
+            return
+        end = self.recorder.now() + self.scenario.quiet_seconds
+        self.recorder.add(QuietBegan(self.recorder.now()))
+        while self.recorder.now() < end:
+            await asyncio.sleep(SURVEY_SECONDS)
+            await survey(self.eyes)
+        self.recorder.add(QuietEnded(self.recorder.now()))
+
     async def _read_all(self) -> None:
         lives = self.world.lives
         done: set[str] = set()
@@ -181,12 +267,23 @@ class Run:
         for life in lives:
             self._spawn(life, read(life), "last reader")
         await self._until(lambda: len(done) == len(lives), READ_SECONDS_MAX)
-        for life in lives:
+        for life in lives if not self._is_beyond else ():
             if life.name not in done:
                 self.found(
                     f"{life.name} could not read its log to the tail within "
                     f"{READ_SECONDS_MAX:.0f}s, although there are no faults any more"
                 )
+
+    def _tell_rule(self) -> None:
+        """By default a cluster trims what is in a snapshot and on some disk."""
+        mode = self.scenario.durability or DurabilityMode.BALANCED
+        rule = DurabilityRule(self.recorder.now(), mode.value, self.world.options.replication)
+        self.recorder.add(rule)
+
+    def _dump_states(self) -> None:
+        for life in self.world.lives:
+            for _, store in sorted(life.node.worker.stores().items() if life.node.worker else []):
+                dump_state(self.recorder, life.name, store)
 
     def _spawn(self, life: NodeLife, client: Coroutine[Any, Any, None], name: str) -> None:
         """The loop itself would let a task go that nobody holds."""
@@ -202,6 +299,11 @@ class Run:
         return True
 
 
+def _setting(scenario: Scenario) -> WorldOptions:
+    hosts = tuple(f"n{number}" for number in range(1, scenario.hosts + 1))
+    return WorldOptions(hosts, partitions=scenario.partitions, scenario=scenario)
+
+
 def run_seed(options: RunOptions, sink: Sink | None = None) -> Report:
     """A whole run."""
     runs: list[Run] = []
@@ -212,7 +314,7 @@ def run_seed(options: RunOptions, sink: Sink | None = None) -> Report:
         runs.append(run)
         logs.listener = run.logged
         try:
-            with substituted([*probes(run.recorder), *run.ambush.substitutions()]):
+            with substituted(run.substitutions()):
                 await run.main()
         finally:
             logs.listener = None

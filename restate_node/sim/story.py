@@ -8,6 +8,7 @@ from restate_node.sim.history import (
     Appending,
     ChainSeen,
     CommandApplied,
+    CopyDamaged,
     EpochBegan,
     Event,
     FaultBegan,
@@ -19,20 +20,31 @@ from restate_node.sim.history import (
     NodeReady,
     NodeStarted,
     Observed,
+    PatchAcknowledged,
     Progress,
     RaftApplied,
     RaftEntry,
     RaftLeader,
     ReadEnded,
     ReadStarted,
+    RecordApplied,
     RecordRead,
     RegisterCalled,
     RegisterUsed,
     SegmentAcknowledged,
     SegmentSeen,
+    SnapshotsKept,
+    StateDumped,
     StateSeen,
+    StoreFlushed,
     TailFound,
     Trimming,
+)
+from restate_node.sim.history_cluster import (
+    ClusterSeen,
+    OperatorSaid,
+    StatusSaid,
+    TrimOrdered,
 )
 from restate_node.sim.linearizability import Operation
 
@@ -135,6 +147,38 @@ def _of_the_log(event: Event) -> tuple[str, str, str]:
             return event.node, "chain", f"log {event.log}, version {event.version}: {chain}"
         case ReadStarted() | RecordRead() | GapRead() | ReadEnded():
             return event.node, "read", f"log {event.log}, reader {event.reader}: {_read(event)}"
+        case _:
+            return _of_the_rest(event)
+
+
+def _of_the_rest(event: Event) -> tuple[str, str, str]:
+    match event:
+        case PatchAcknowledged():
+            return event.node, "patched", f"partition {event.partition}, LSN {event.lsn}"
+        case RecordApplied():
+            what = f"{event.key} = {event.value}" if event.key else "no state"
+            place = f"partition {event.partition}, LSN {event.lsn}"
+            return event.node, "record", f"{place}: {what}, {event.writer[:6]} {event.number}"
+        case StateDumped():
+            held = f"{len(event.state)} keys at LSN {event.lsn}"
+            return event.node, "store", f"partition {event.partition}: {held}"
+        case StoreFlushed():
+            return event.node, "flushed", f"partition {event.partition} up to LSN {event.lsn}"
+        case SnapshotsKept():
+            return "bucket", "snapshots", f"partition {event.partition}: up to LSN {event.lsns}"
+        case OperatorSaid():
+            return "operator", "operator", event.text
+        case StatusSaid():
+            return "operator", "status", "all is well" if event.healthy else "something is wrong"
+        case TrimOrdered():
+            return "operator", "trim", f"log {event.log} up to LSN {event.lsn}, by order"
+        case ClusterSeen():
+            places = " ".join(
+                f"{p.partition}:{list(p.replicas)}>{p.leader}" for p in event.partitions
+            )
+            return "operator", "survey", f"replicas and leaders {places}"
+        case CopyDamaged():
+            return "nemesis", "damage", f"{event.host} {event.what}"
         case _:
             return "world", type(event).__name__, str(event)
 

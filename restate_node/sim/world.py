@@ -25,19 +25,25 @@ from typing import Final
 from restate_node.node.config_resolution import resolve
 from restate_node.node.node import Node
 from restate_node.node.ports import Ports
+from restate_node.roles.log_server import log_store
+from restate_node.sim.bucket_watch import BucketWatch
 from restate_node.sim.disk import SimMedium
-from restate_node.sim.history import NodeEnded, NodeReady, NodeStarted
+from restate_node.sim.history import CopyDamaged, NodeEnded, NodeReady, NodeStarted
 from restate_node.sim.hosts import Death, Incarnation, Life, SimClock
 from restate_node.sim.loop import SimLoop
 from restate_node.sim.network import SimNetwork
+from restate_node.sim.objects import ObjectFaults, SimBucket
 from restate_node.sim.recorder import Recorder
+from restate_node.sim.scenario import DESTINATION, PLAIN, Scenario
 from restate_node.types.nodes import Role
-from restate_node.types.options import NodeOptions
+from restate_node.types.options import NodeOptions, WorkerOptions
 from restate_node.types.replication import ReplicationProperty
 
 RESTART_SECONDS: Final = 0.5
 CLOCK_SKEW_MS_MAX: Final = 200
 PORT: Final = 5122
+LOG_STORE: Final = log_store.DIRECTORY
+RECORDS: Final = log_store.DATA
 
 _WORLD: Final = Context()
 """What the world does belongs to no process."""
@@ -50,6 +56,7 @@ class WorldOptions:
     hosts: tuple[str, ...] = ("n1", "n2", "n3")
     replication: int = 2
     partitions: int = 2
+    scenario: Scenario = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +86,10 @@ class Host:
     clock: SimClock
     wanted: bool = False
     """A process should run here."""
-    excused: bool = False
-    """Its disk was told to fail: errors and ends are no finding."""
+    excuses: int = 0
+    """So many reasons explain its errors and ends: a disk that was told to fail, an operator."""
+    has_lost_store: bool = False
+    """Its log server's database is gone: it may never serve again, and it must say so and end."""
     life: NodeLife | None = None
     incarnation: Incarnation | None = None
 
@@ -99,6 +108,8 @@ class World:
     on_finding: OnFinding
     on_life: OnLife
     network: SimNetwork = field(init=False)
+    bucket: SimBucket = field(init=False)
+    bucket_watch: BucketWatch = field(init=False)
     machines: dict[str, Host] = field(init=False)
     _processes: list[asyncio.Task[None]] = field(
         init=False, default_factory=list[asyncio.Task[None]]
@@ -108,6 +119,9 @@ class World:
     def __post_init__(self) -> None:
         streams, trace = self.loop.streams, self.loop.trace
         self.network = SimNetwork(self.loop, streams.stream("network"), tracer=trace)
+        self.bucket = SimBucket(streams.stream("objects"), tracer=trace)
+        self.bucket_watch = BucketWatch(self.recorder)
+        self.bucket.on_written = self.bucket_watch
         skew = streams.stream("clocks")
         self.machines = {
             name: Host(
@@ -130,7 +144,8 @@ class World:
 
     @property
     def all_ready(self) -> bool:
-        return len(self.lives) == len(self.machines)
+        lost = [host for host in self.machines.values() if host.has_lost_store]
+        return len(self.lives) == len(self.machines) - len(lost)
 
     def medium(self, host: str) -> SimMedium:
         return self.machines[host].medium
@@ -162,24 +177,38 @@ class World:
         if incarnation is not None and incarnation.life is Life.PAUSED:
             self.loop.resume(incarnation)
 
+    def rot(self, host: str) -> None:
+        struck = self.medium(host).flip_bit(LOG_STORE, RECORDS)
+        if struck is not None:
+            where = f"{struck.path} {struck.family} {struck.key.hex()}"
+            self.recorder.add(CopyDamaged(self.recorder.now(), host, where))
+
+    def lose_store(self, host: str) -> None:
+        self.crash(host, Death.POWER_LOST)
+        self.medium(host).lose(LOG_STORE)
+        self.machines[host].has_lost_store = True
+        self.recorder.add(CopyDamaged(self.recorder.now(), host, LOG_STORE))
+
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         """Call back as the world, which no fault can stop."""
         self.loop.call_later(seconds, action, context=_WORLD)
 
     def excuse(self, host: str, excused: bool) -> None:
-        self.machines[host].excused = excused
+        self.machines[host].excuses += 1 if excused else -1
 
     def is_excused(self, life: str) -> bool:
         """Whether errors of that life are explained by a fault."""
         host = self.machines.get(life.split("#")[0])
-        return host is not None and host.excused
+        return host is not None and (host.excuses > 0 or host.has_lost_store)
 
     def heal(self) -> None:
         """Undo what a fault left behind, and start what is down."""
         self.network.heal()
-        for host in self.hosts:
+        self.bucket.faults, self.bucket.outage = ObjectFaults(), False
+        for host, machine in self.machines.items():
             self.resume(host)
-            self.start(host)
+            if not machine.has_lost_store:
+                self.start(host)
 
     # ------------------------------------------------------------ one life
 
@@ -202,6 +231,7 @@ class World:
             transport=self.network.transport(incarnation, address),
             disk=machine.medium.mount(incarnation),
             rng=self.loop.streams.stream(f"node/{incarnation!r}"),
+            objects=self.bucket.mount(incarnation) if self.options.scenario.snapshots else None,
         )
         return Node(self._node_options(machine.name), ports, machine.name)
 
@@ -214,18 +244,20 @@ class World:
         rng = self.loop.streams.stream(f"clients/{incarnation!r}")
         machine.life = NodeLife(node, incarnation, self.recorder, rng)
         self.recorder.add(NodeReady(self.recorder.now(), repr(incarnation)))
+        if machine.has_lost_store:
+            self.on_finding(f"{incarnation!r} serves, although its log server has lost its data")
         self.on_life(machine.life)
 
     def _ended(self, machine: Host, incarnation: Incarnation, reason: str) -> None:
         """The process ended by itself; runs as part of the world."""
-        if not machine.excused:
+        if not machine.excuses and not machine.has_lost_store:
             self.on_finding(f"{incarnation!r} ended by itself: {reason}")
         if machine.incarnation is incarnation:
             self._bury(machine, Death.KILLED, reason)
         self.loop.call_later(RESTART_SECONDS, self._restart, machine, context=_WORLD)
 
     def _restart(self, machine: Host) -> None:
-        if machine.wanted:
+        if machine.wanted and not machine.has_lost_store:
             self.start(machine.name)
 
     def _bury(self, machine: Host, death: Death, reason: str) -> None:
@@ -253,4 +285,23 @@ def node_options(host: str, world: WorldOptions) -> NodeOptions:
         default_num_partitions=world.partitions,
         default_replication=ReplicationProperty.of_nodes(world.replication),
         metadata_client=replace(plain.metadata_client, addresses=tuple(map(_address, world.hosts))),
+        worker=_worker_options(plain.worker, world.scenario),
+    )
+
+
+def _worker_options(plain: WorkerOptions, scenario: Scenario) -> WorkerOptions:
+    snapshots = plain.snapshots
+    if (policy := scenario.snapshots) is not None:
+        snapshots = replace(
+            snapshots,
+            destination=DESTINATION,
+            snapshot_interval_num_records=policy.every_records,
+            snapshot_interval_ms=policy.every_ms,
+            num_retained=policy.retained,
+        )
+    return replace(
+        plain,
+        durability_mode=scenario.durability,
+        trim_delay_interval_ms=scenario.trim_delay_ms,
+        snapshots=snapshots,
     )

@@ -9,6 +9,7 @@ from restate_node.protocol.leadership import Leadership
 from restate_node.sim.ambush import AMBUSHES_MAX, FROZEN_SECONDS, Ambush
 from restate_node.sim.hosts import current_incarnation
 from restate_node.sim.loop import SimLoop, simulate
+from restate_node.sim.objects import SimObjects
 from restate_node.sim.recorder import Recorder
 from restate_node.sim.timeline import Timeline
 
@@ -61,5 +62,35 @@ def test_claim_is_struck_while_armed_a_few_times_and_let_go() -> None:
         for _, release in releases:
             release()
         assert hosts.deeds[AMBUSHES_MAX:] == ["resume n1"] * AMBUSHES_MAX
+
+    simulate(1, main)
+
+
+def test_who_makes_a_snapshot_known_is_struck_too() -> None:
+    """Goal: publishers are frozen before their put arrives, whatever claims were struck. Method:
+    puts of several objects, with dice that always hit.
+    """
+
+    async def main(loop: SimLoop) -> None:
+        hosts = Hosts()
+        recorder = Recorder(loop, Timeline(loop.trace, None))
+        ambush = Ambush(hosts, recorder, AlwaysLow(0), lambda seconds, act: None)
+        substitution = ambush.substitutions()[2]
+        assert (substitution.owner, substitution.name) == (SimObjects, "put")
+
+        async def stored(objects: object, key: str, content: bytes, condition: object) -> str:
+            return key
+
+        put = substitution.make(stored)
+        ambush.armed = True
+        token = current_incarnation.set(loop.boot("n2"))
+        try:
+            assert await put(None, "backup/0/a/metadata.json", b"", None) != ""
+            assert hosts.deeds == []
+            for _ in range(AMBUSHES_MAX + 2):
+                assert await put(None, "backup/0/latest.json", b"", None) == "backup/0/latest.json"
+        finally:
+            current_incarnation.reset(token)
+        assert hosts.deeds == ["pause n2"] * AMBUSHES_MAX
 
     simulate(1, main)

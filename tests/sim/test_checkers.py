@@ -33,6 +33,7 @@ from restate_node.sim.history import (
     Trimming,
 )
 from restate_node.sim.linearizability import CompareAndSwap, Operation, Read, Request
+from tests.sim import cluster_histories
 
 BY_NAME: dict[str, Checker] = {checker.name: checker for checker in CHECKERS}
 
@@ -111,6 +112,7 @@ GOOD: dict[str, list[list[Event]]] = {
     "L5": [
         [chain(1, 1), chain(2, 1, 5), chain(2, 1, 5, node="n2#1")],
         [chain(2, 1, 5, marker=True), chain(3, 1, 7)],
+        [ChainSeen(2.0, "n1#1", 4, 0, (SegmentSeen(3, 1), SegmentSeen(3, 9, is_marker=True)))],
     ],
     "M1": [[RaftLeader(1.0, "n1", 3, 9), RaftLeader(2.0, "n1", 3, 9), RaftLeader(3.0, "n2", 4, 9)]],
     "M2": [[RaftEntry(1.0, "n1", 7, 2, "aa"), RaftEntry(1.0, "n2", 7, 3, "bb")]],
@@ -165,6 +167,7 @@ BAD: dict[str, list[list[Event]]] = {
         ],
         [acked(1), acked(2), *reading(1, end=3)],
         [acked(1), acked(2), *reading(1, end=2)],
+        [acked(1, b"other"), *reading(1, end=2)],
     ],
     "L2": [
         [acked(1, b"other"), *reading(1, end=2)],
@@ -185,6 +188,7 @@ BAD: dict[str, list[list[Event]]] = {
         [chain(2, 1, 5), chain(2, 1, 6, node="n2#1")],
         [chain(2, 1, 5), chain(3, 1, 6)],
         [chain(2, 5, 1)],
+        [ChainSeen(2.0, "n1#1", 4, 0, (SegmentSeen(3, 1), SegmentSeen(3, 9)))],
     ],
     "M1": [[RaftLeader(1.0, "n1", 3, 9), RaftLeader(2.0, "n2", 3, 9)]],
     "M2": [[RaftEntry(1.0, "n1", 7, 2, "aa"), RaftEntry(1.0, "n2", 7, 2, "bb")]],
@@ -220,9 +224,14 @@ BAD: dict[str, list[list[Event]]] = {
             progress(29.0, 7, 9),
             progress(31.0, 8, 9),
             Observed(40.0),
-        ]
+        ],
+        [Healed(10.0), progress(12.0, 0, 0), progress(29.0, 0, 0), Observed(40.0)],
     ],
 }
+
+
+GOOD |= cluster_histories.GOOD
+BAD |= cluster_histories.BAD
 
 
 def test_every_checker_has_good_and_bad_histories() -> None:

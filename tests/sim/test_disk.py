@@ -439,3 +439,54 @@ def test_wiped_disk_is_empty() -> None:
         assert not host.medium.stores
 
     run(main)
+
+
+def test_a_bit_flips_where_it_is_asked_for() -> None:
+    """Goal: rot strikes one family of one store. Method: flips among two stores."""
+
+    async def main(host: Host) -> None:
+        for path in ("log", "other"):
+            store = host.disk.open_store(path, LOGGED)
+            batch = store.batch()
+            batch.put("data", b"k", b"v")
+            store.write(batch)
+            await store.sync()
+        for _ in range(10):
+            struck = host.medium.flip_bit("log", "data")
+            assert struck is not None and (struck.path, struck.family) == ("log", "data")
+        assert host.medium.flip_bit("log", "missing") is None
+
+    run(main)
+
+
+def test_a_lost_store_is_gone_and_the_rest_stays() -> None:
+    """Goal: a log server's database can go alone. Method: lose one of two stores."""
+
+    async def main(host: Host) -> None:
+        for path in ("log", "other"):
+            host.disk.open_store(path, LOGGED)
+        host.loop.kill(host.process)
+        host.medium.lose("log")
+        assert list(host.medium.stores) == ["other"]
+
+    run(main)
+
+
+def test_a_checkpoint_that_cannot_be_read_stays_unreadable() -> None:
+    """Goal: a bad file does not become an empty store at the second attempt. Method: cut the file
+    of a checkpoint and open it twice.
+    """
+
+    async def main(host: Host) -> None:
+        store = host.disk.open_store("log", LOGGED)
+        batch = store.batch()
+        batch.put("data", b"k", b"v")
+        store.write(batch)
+        await store.checkpoint("copy")
+        name = next(name for name in host.medium.files if name.startswith("copy/"))
+        host.medium.files[name] = host.medium.files[name][:-1]
+        for _ in range(2):
+            with pytest.raises(StoreError, match="corrupt file"):
+                host.disk.open_store("copy", LOGGED)
+
+    run(main)

@@ -47,7 +47,12 @@ def test_the_budget_holds_at_every_instant(impaired: int) -> None:
 def test_all_kinds_of_faults_occur() -> None:
     """Goal: no kind is planned away by the budget. Method: the kinds of 200 schedules."""
     kinds = {type(fault).__name__ for seed in range(200) for fault in schedule(seed)}
-    assert kinds == {kind.__name__ for kind in IMPAIRING} | {"Blackout", "BadLink", "Resets"}
+    assert kinds == {kind.__name__ for kind in IMPAIRING} | {
+        "Blackout",
+        "BadLink",
+        "Resets",
+        "BusyDisk",
+    }
 
 
 def test_a_quiet_budget_has_no_faults() -> None:

@@ -12,7 +12,7 @@ from restate_node.sim.plants import PLANTS
 from restate_node.sim.run import Report, RunOptions, run_seed
 from restate_node.sim.substitution import Substitution, substituted
 
-SEEDS_MAX = 20
+SEEDS_MAX = 200
 
 
 @dataclass

@@ -9,8 +9,13 @@ import sys
 PROGRAM = """
 from restate_node.sim.budget import Budget
 from restate_node.sim.run import RunOptions, run_seed
-report = run_seed(RunOptions(11, budget=Budget(5.0, 3, 5, down_seconds_max=2.0)))
-print(report.trace_hash, report.steps, len(report.findings))
+from restate_node.sim.scenario import Losses, Scenario, SnapshotPolicy
+from restate_node.sim.world import WorldOptions
+scenario = Scenario(SnapshotPolicy(every_records=3), has_operator=True, losses=Losses.STORE)
+for world in (None, WorldOptions(scenario=scenario)):
+    budget = Budget(5.0, 3, 5, down_seconds_max=2.0)
+    report = run_seed(RunOptions(11, world=world, budget=budget))
+    print(report.trace_hash, report.steps, len(report.findings))
 """
 
 

@@ -68,3 +68,31 @@ def test_a_broken_disk_excuses_its_node() -> None:
 def test_simulated_nodes_have_valid_options() -> None:
     """Goal: what is simulated could be deployed. Method: the rules of all configurations."""
     assert validate(node_options("n1", WorldOptions())) == []
+
+
+def test_a_host_that_lost_its_store_says_so_and_stays_away() -> None:
+    """Goal: data loss is the log server's to notice; the world only watches. Method: one of three
+    loses its log store and starts again: it ends by itself, nobody complains, the others go on.
+    """
+    findings: list[str] = []
+    recorders: list[Recorder] = []
+
+    async def main(loop: SimLoop) -> None:
+        recorder = Recorder(loop, Timeline(loop.trace))
+        recorders.append(recorder)
+        world = World(loop, WorldOptions(), recorder, findings.append, lambda life: None)
+        for host in world.hosts:
+            world.start(host)
+        await asyncio.sleep(8.0)
+        assert world.all_ready
+        world.lose_store("n2")
+        world.start("n2")
+        await asyncio.sleep(8.0)
+        world.heal()
+        assert world.all_ready and {life.host for life in world.lives} == {"n1", "n3"}
+
+    with NodeLogs().captured():
+        simulate(3, main)
+    assert findings == []
+    ends = [event for event in recorders[0].history.of(NodeEnded) if event.node == "n2#2"]
+    assert len(ends) == 1 and "lost its data" in ends[0].reason

@@ -16,6 +16,8 @@ from restate_node.sim.history import (
 )
 
 Reader = tuple[int, int]
+NOTHING = b"nothing"
+"""No record of a run is this."""
 
 
 def find(history: History) -> Iterator[str]:
@@ -24,28 +26,28 @@ def find(history: History) -> Iterator[str]:
 
 
 def _lost(history: History) -> Iterator[str]:
-    """Every reader that passed an acknowledged LSN must have been given something there."""
-    read: dict[Reader, set[int]] = {}
+    """Every reader that passed an acknowledged LSN must have been given the record, or a gap."""
+    read: dict[Reader, dict[int, bytes | None]] = {}
     for event in history.events:
         match event:
             case RecordRead():
-                read.setdefault((event.reader, event.log), set()).add(event.lsn)
+                read.setdefault((event.reader, event.log), {})[event.lsn] = event.payload
             case GapRead():
-                gap = range(event.lsn, event.end)
-                read.setdefault((event.reader, event.log), set()).update(gap)
+                gap = dict.fromkeys(range(event.lsn, event.end))
+                read.setdefault((event.reader, event.log), {}).update(gap)
             case _:
                 pass
     starts = {(event.reader, event.log): event for event in history.of(ReadStarted)}
     for end in history.of(ReadEnded):
         reader = (end.reader, end.log)
-        given = read.get(reader, set())
+        given = read.get(reader, {})
         for ack in history.of(Acknowledged):
             owed = ack.log == end.log and _is_owed(ack, starts[reader], end)
-            if owed and ack.lsn not in given:
+            if owed and given.get(ack.lsn, NOTHING) not in (None, ack.payload):
                 yield (
                     f"log {ack.log}: {ack.payload!r} was acknowledged at LSN {ack.lsn} to "
                     f"{ack.node} at {ack.at:.3f}s, but reader {end.reader} on {end.node}, which "
-                    f"read up to LSN {end.lsn}, was not given that LSN"
+                    f"read up to LSN {end.lsn}, was given {given.get(ack.lsn, NOTHING)!r} there"
                 )
 
 

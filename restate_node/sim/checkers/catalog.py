@@ -9,7 +9,12 @@ from restate_node.sim.checkers import (
     applied_once,
     applied_reaches_tail,
     chains_contiguous,
+    damage_never_read,
+    drained_owns_nothing,
     leader_after_heal,
+    leaders_spread,
+    no_change_when_quiet,
+    nodesets_satisfy,
     one_leader_per_epoch,
     one_raft_leader,
     one_value_per_lsn,
@@ -19,16 +24,31 @@ from restate_node.sim.checkers import (
     registers_linearizable,
     replicas_agree,
     sealed_final,
+    snapshot_and_replay,
+    snapshots_only_rise,
+    status_honest,
     tail_monotone,
+    trim_below_durable,
 )
 from restate_node.sim.checkers.checker import Checker
 
-CHECKERS: Final[tuple[Checker, ...]] = (
+CONTROL_CHECKERS: Final[tuple[Checker, ...]] = (
+    nodesets_satisfy.CHECKER,
+    no_change_when_quiet.CHECKER,
+    drained_owns_nothing.CHECKER,
+    leaders_spread.CHECKER,
+)
+"""What a cluster at rest owes; a run waits for it, as long as V2 allows."""
+
+TRUTH_CHECKERS: Final[tuple[Checker, ...]] = (
     acknowledged_readable.CHECKER,
     one_value_per_lsn.CHECKER,
     tail_monotone.CHECKER,
     sealed_final.CHECKER,
     chains_contiguous.CHECKER,
+    trim_below_durable.CHECKER,
+    damage_never_read.CHECKER,
+    snapshots_only_rise.CHECKER,
     one_raft_leader.CHECKER,
     raft_logs_match.CHECKER,
     raft_leader_complete.CHECKER,
@@ -37,6 +57,15 @@ CHECKERS: Final[tuple[Checker, ...]] = (
     replicas_agree.CHECKER,
     one_leader_per_epoch.CHECKER,
     applied_once.CHECKER,
+    snapshot_and_replay.CHECKER,
+    status_honest.CHECKER,
+)
+"""What holds whatever happens: a cluster may refuse, it may never lie."""
+
+CHECKERS: Final[tuple[Checker, ...]] = (
+    *TRUTH_CHECKERS,
     leader_after_heal.CHECKER,
     applied_reaches_tail.CHECKER,
+    *CONTROL_CHECKERS,
 )
+"""What a cluster owes that has lost nothing, or no more than it tolerates."""

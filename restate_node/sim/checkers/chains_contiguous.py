@@ -37,7 +37,9 @@ def _records(seen: ChainSeen) -> list[SegmentSeen]:
 
 def _gaps(seen: ChainSeen) -> Iterator[str]:
     for former, latter in pairwise(seen.segments):
-        if latter.base < former.base or latter.index <= former.index:
+        # A marker carries the index of the segment that it closes.
+        behind = latter.index < former.index if latter.is_marker else latter.index <= former.index
+        if latter.base < former.base or behind:
             yield (
                 f"log {seen.log}, version {seen.version} on {seen.node}: segment {latter.index} "
                 f"at LSN {latter.base} follows segment {former.index} at LSN {former.base}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from restate_node.bifrost.errors import LogError
-from restate_node.sim.history import Trimming
 from restate_node.sim.workloads.workload import LOG, Client, Stage, pause
 from restate_node.sim.world import NodeLife
 from restate_node.types.offsets import Lsn
@@ -23,8 +22,6 @@ async def _run(life: NodeLife, stage: Stage) -> None:
             tail = (await bifrost.find_tail(LOG)).tail.lsn
             if tail > LSN_WORTH_IT:
                 point = Lsn(life.rng.randrange(1, tail // 2))
-                recorder = life.recorder
-                recorder.add(Trimming(recorder.now(), life.name, LOG, point))
                 await bifrost.trim(LOG, point)
         except LogError:
             continue

@@ -36,10 +36,9 @@ def _record(life: NodeLife, status: ProcessorStatus) -> None:
     leads = status.effective_mode is RunMode.LEADER
     if leads and status.observed_epoch is not None:
         recorder.add(Leading(now, life.name, partition, status.observed_epoch))
-    if status.target_tail_lsn is not None:
-        applied = status.applied_lsn or 0
-        tail = status.target_tail_lsn
-        recorder.add(Progress(now, life.name, partition, applied, tail, leads))
+    # A replica that does not know its tail has not caught up with it: 0 is below every tail.
+    applied, tail = status.applied_lsn or 0, status.target_tail_lsn or 0
+    recorder.add(Progress(now, life.name, partition, applied, tail, leads))
 
 
 CLIENT: Final = Client("partition watch", _run)

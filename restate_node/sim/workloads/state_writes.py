@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from restate_node.sim.history import PatchAcknowledged
 from restate_node.sim.workloads.sealing import seal_soon
 from restate_node.sim.workloads.workload import Client, Stage, pause
 from restate_node.sim.world import NodeLife
@@ -66,12 +67,17 @@ class StateWriter:
         state = {ID: f"{self._life.name}/{self._written}".encode()}
         request = PatchState(partition.id, SERVICE, key, state)
         try:
-            await node.fabric.call(target, request, Proposed, timeout_s=TIMEOUT_SECONDS)
+            done = await node.fabric.call(target, request, Proposed, timeout_s=TIMEOUT_SECONDS)
+            self._acknowledged(partition.id, done)
             self._leaders[partition.id] = target
         except RpcFailure as failure:
             self._leaders.pop(partition.id, None)
             if failure.code is not RpcCode.NOT_READY:
                 await pause(self._life.rng, PAUSE_SECONDS)
+
+    def _acknowledged(self, partition: PartitionId, done: Proposed) -> None:
+        recorder = self._life.recorder
+        recorder.add(PatchAcknowledged(recorder.now(), self._life.name, partition, done.lsn))
 
 
 async def _run(life: NodeLife, stage: Stage) -> None:
