@@ -20,6 +20,7 @@ from restate_node.sim.loop import (
     SimulationFailed,
     simulate,
 )
+from restate_node.sim.no_machine import NotInSimulation
 
 DAY = 86_400
 
@@ -441,3 +442,41 @@ def test_outcome_tells_the_run() -> None:
     assert outcome == Outcome("value", outcome.trace_hash, outcome.steps, 3.0)
     assert outcome.steps > 0
     assert [line.split()[0] for line in lines] == ["3.000000"]
+
+
+def test_timers_of_one_process_are_hastened() -> None:
+    """Goal: time may pass for some and stand still for others. Method: two sleep an hour, one of
+    them has it taken away; a cancelled timer does not count.
+    """
+
+    async def main(loop: SimLoop) -> None:
+        hasty, calm = loop.boot("hasty"), loop.boot("calm")
+        sleeps = [loop.spawn(life, asyncio.sleep(3600)) for life in (hasty, calm)]
+        cancelled = loop.spawn(hasty, asyncio.sleep(10))
+        await asyncio.sleep(1)
+        cancelled.cancel()
+        await asyncio.sleep(0)
+        assert loop.first_timer_of([hasty]) == loop.first_timer_of([calm]) == 3600
+        assert loop.first_timer_of([]) is None
+        loop.hasten([hasty], 3000)
+        assert loop.first_timer_of([hasty]) == 600
+        loop.hasten([hasty], 3000)
+        await sleeps[0]
+        assert loop.time() == 1
+        await sleeps[1]
+        assert loop.time() == 3600
+
+    simulate(1, main)
+
+
+def test_the_machine_is_out_of_reach() -> None:
+    """Goal: whoever wants a socket learns what to do. Method: open a connection, start it."""
+
+    async def main(loop: SimLoop) -> None:
+        del loop
+        with pytest.raises(NotInSimulation, match="no sockets in simulated time"):
+            await asyncio.open_connection("127.0.0.1", 1)
+        with pytest.raises(NotInSimulation, match="no subprocesses"):
+            await asyncio.create_subprocess_exec("true")
+
+    simulate(1, main)
