@@ -71,8 +71,9 @@ Ask = Callable[[Node], Coroutine[Any, Any, Reply]]
 LOOK_S: Final = 0.02
 LOOKS_MAX: Final = 3000
 KEPT_MS: Final = 400 * 24 * 3600 * 1000
-"""Outcomes that would be forgotten at once are kept so long: a test may ask late, and what it asks
-again because a node died finds what has happened.
+"""Outcomes of plain calls are kept so long: a test may ask late, and what it asks again because a
+node died finds what has happened, also when time has leapt. Those of workflows and of calls with an
+idempotency key are kept as long as the services say.
 """
 REJECTED_CODE: Final = 500
 JSON: Final = "application/json"
@@ -212,10 +213,10 @@ class Client:
             _milliseconds(delay),
         )
         made = _invocations(node).invocation(wanted)
-        retention = made.retention
-        if not retention.outcome_ms:
-            retention = Retention(KEPT_MS, retention.journal_ms)
-        return msgspec.structs.replace(made, retention=retention), handler.output.content_type
+        if idempotency_key is None and made.target.kind is not TargetKind.WORKFLOW_RUN:
+            kept = Retention(KEPT_MS, made.retention.journal_ms)
+            made = msgspec.structs.replace(made, retention=kept)
+        return made, handler.output.content_type
 
     async def attach_to(self, invocation: RawInvocationId, *, wait: bool) -> Attached:
         """For `Invocation`."""

@@ -27,9 +27,14 @@ from restate_node.sim.hosts import Death, Incarnation
 from restate_node.sim.network import SimNetwork
 from restate_node.sim.streams import Streams
 from restate_node.testing.errors import NotPossible, StartFailed
+from restate_node.types.ids import GenerationalNodeId, PartitionId
 from restate_node.types.nodes import Role
 from restate_node.types.options import NodeOptions
-from restate_node.types.processor_messages import ReplayStatus, RunMode
+from restate_node.types.processor_messages import (
+    ProcessorStatus,
+    ReplayStatus,
+    RunMode,
+)
 from restate_node.types.replication import ReplicationProperty
 
 PORT: Final = 5122
@@ -191,27 +196,32 @@ class Machines:
     def leader_of(self, partition: int) -> str | None:
         """The node that leads it now."""
         for machine in self.ready:
-            worker = None if machine.node is None else machine.node.worker
-            for status in worker.statuses() if worker is not None else []:
+            for status in _statuses(machine.node):
                 if status.partition == partition and status.effective_mode is RunMode.LEADER:
                     return machine.name
         return None
 
     @property
     def is_settled(self) -> bool:
-        """Every node that runs is ready, has caught up, and every partition has a leader."""
+        """Every node that runs is ready and has caught up, every partition has a leader, and all
+        agree on who leads and who is alive. So nobody waits for an answer that was lost.
+        """
         alive = [machine for machine in self.by_name.values() if machine.is_alive]
         if not alive or not all(machine.is_ready for machine in alive):
             return False
-        led: set[int] = set()
-        for machine in alive:
-            worker = None if machine.node is None else machine.node.worker
-            for status in worker.statuses() if worker is not None else []:
-                if status.replay_status is not ReplayStatus.ACTIVE:
-                    return False
-                if status.effective_mode is RunMode.LEADER:
-                    led.add(status.partition)
-        return len(led) == self.options[0].default_num_partitions
+        nodes = [machine.node for machine in alive if machine.node is not None]
+        statuses = [(node.cache.me, status) for node in nodes for status in _statuses(node)]
+        if any(status.replay_status is not ReplayStatus.ACTIVE for _, status in statuses):
+            return False
+        led = {
+            status.partition: me
+            for me, status in statuses
+            if status.effective_mode is RunMode.LEADER and me is not None
+        }
+        if len(led) != self.options[0].default_num_partitions:
+            return False
+        lives = frozenset(me for node in nodes if (me := node.cache.me) is not None)
+        return all(_sees(node, lives, led) for node in nodes)
 
     @property
     def progress(self) -> tuple[tuple[str, int, int], ...]:
@@ -219,9 +229,22 @@ class Machines:
         return tuple(
             (machine.name, status.partition, status.applied_lsn or 0)
             for machine in self.ready
-            if machine.node is not None and machine.node.worker is not None
-            for status in machine.node.worker.statuses()
+            for status in _statuses(machine.node)
         )
+
+
+def _statuses(node: Node | None) -> list[ProcessorStatus]:
+    return [] if node is None or node.worker is None else node.worker.statuses()
+
+
+def _sees(
+    node: Node, lives: frozenset[GenerationalNodeId], led: dict[PartitionId, GenerationalNodeId]
+) -> bool:
+    """Whether its view is the truth."""
+    if node.membership is None or node.membership.alive.value != lives:
+        return False
+    leaders = node.membership.leaders.value
+    return led == {number: leaders[number].node for number in led if number in leaders}
 
 
 def address_of(name: str) -> str:

@@ -12,6 +12,8 @@ from tests.tidy.sources import ROOT
 SECTION = re.compile(r"^## Testing your services\n(.*?)^## ", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"```python\n# ([a-z_]+\.py)\n(.*?)```", re.DOTALL)
 WITHIN_S = 120
+ALONE = ("-p", "no:hypothesispytest", "-p", "no:asyncio", "-p", "no:cacheprovider")
+"""A new user has no other plugins."""
 
 
 def run(directory: Path, *arguments: str) -> str:
@@ -35,6 +37,6 @@ def test_what_the_readme_shows(tmp_path: Path) -> None:
     assert list(files) == ["greeter.py", "test_greeter.py", "month.py"]
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    told = run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    told = run(tmp_path, "-m", "pytest", "-q", *ALONE)
     assert "8 passed" in told
     assert run(tmp_path, "month.py") == "A month has passed, Ada\n"
