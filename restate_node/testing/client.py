@@ -322,6 +322,11 @@ class Invocation:
         key = partition_key_of_id(self.raw_id)
         return await self.client.rows(sql.SYS_JOURNAL, key, invocation=self.raw_id)
 
+    async def events(self) -> list[dict[str, Any]]:
+        """What went wrong with it, rows of `sys_journal_events`."""
+        key = partition_key_of_id(self.raw_id)
+        return await self.client.rows(sql.SYS_JOURNAL_EVENTS, key, invocation=self.raw_id)
+
     async def cancel(self) -> None:
         """Let it fail at its next step, so that it can compensate."""
         await self.client.control(self.raw_id, Control.CANCEL)

@@ -28,7 +28,7 @@ from restate_node.sim.network import SimNetwork
 from restate_node.sim.services import SimServices
 from restate_node.testing.applications import Application
 from restate_node.testing.asgi import AsgiApplication
-from restate_node.testing.client import Client
+from restate_node.testing.client import Client, InvocationStatus
 from restate_node.testing.errors import NotPossible, NotRegistered, StartFailed, Stuck
 from restate_node.testing.machines import Machines
 from restate_node.testing.virtual_time import VirtualTime
@@ -42,6 +42,7 @@ START_S_MAX: Final = 60.0
 SETTLE_S_MAX: Final = 120.0
 LOG_LINES_MAX: Final = 1000
 KNOWN_LOOKS_MAX: Final = 100
+FAILURE_CHARACTERS_MAX: Final = 300
 SHOWN_MAX: Final = 10
 """Invocations in the text of `Stuck`."""
 
@@ -249,8 +250,8 @@ class Cluster(Client):
         if self._waiting is None:
             return
         open_ones = [each for each in await self.invocations() if each.status != "completed"]
-        told = [f"{each.target} {each.status} ({each.last_failure})" for each in open_ones]
-        waiting = "; ".join(told[:SHOWN_MAX]) or "none"
+        told = [await self._describe(each) for each in open_ones[:SHOWN_MAX]]
+        waiting = "; ".join(told) or "none"
         self._stuck = (
             "nothing happens any more and nothing is due, but the test still waits; "
             f"invocations that have not ended: {waiting}"
@@ -258,6 +259,14 @@ class Cluster(Client):
         self._waiting.cancel()
 
     # ------------------------------------------------------------ inside
+
+    async def _describe(self, open_one: InvocationStatus) -> str:
+        """With its last failure; one that is paused has left it in its journal."""
+        failure = open_one.last_failure
+        if failure is None:
+            events = await self.invocation(open_one.id).events()
+            failure = events[-1]["event_json"] if events else "no failure"
+        return f"{open_one.target} {open_one.status} ({failure[:FAILURE_CHARACTERS_MAX]})"
 
     @property
     def _edges(self) -> Edges:

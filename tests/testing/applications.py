@@ -49,6 +49,10 @@ def greeter(seen: Seen | None = None) -> Any:
         raise sdk.TerminalError(f"not {name}", status_code=409)
 
     @service.handler()
+    async def stumble(ctx: sdk.Context, name: str) -> str:
+        raise KeyError(f"no such thing: {name}")
+
+    @service.handler()
     async def remind(ctx: sdk.Context, name: str) -> None:
         ctx.service_send(note, name, send_delay=DAYS_30)
 

@@ -94,6 +94,18 @@ async def test_following_an_invocation(restate: Cluster) -> None:
         await sent.status()
 
 
+@pytest.mark.restate(app=app(greeter()))
+async def test_a_handler_with_a_bug(restate: Cluster) -> None:
+    """Goal: a bug in a handler is told, not tried for ever. How: a handler that always raises is
+    tried until the policy pauses it.
+    """
+    with (
+        pytest.raises(Stuck, match=r"Greeter/stumble paused .*no such thing"),
+        restate.waited_for(),
+    ):
+        await restate.call("Greeter/stumble", "Ada")
+
+
 async def test_waiting_for_ever_is_an_error(restate: Cluster) -> None:
     """Goal: a test that cannot end says why. How: a workflow that nobody clicks."""
 
