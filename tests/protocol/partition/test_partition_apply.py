@@ -38,32 +38,11 @@ from restate_node.types.wal import (
     SelfProposal,
 )
 from restate_node.wire import journal_codec
+from tests.protocol.partition.ledger import Rows
 
 P = PartitionId(3)
 PARTITION = Partition(P, LogId(3), KeyRange(0, (1 << 64) - 1))
 NODE = GenerationalNodeId(PlainNodeId(1), 2)
-
-
-@dataclass
-class Rows:
-    """A store of rows; scans stop after two rows, to try the paging of those who scan."""
-
-    rows: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
-    scan_max: int = 2
-
-    def get(self, key: bytes) -> bytes | None:
-        return self.rows.get(key)
-
-    def scan(self, start: bytes, end: bytes, *, rows_max: int) -> list[tuple[bytes, bytes]]:
-        keys = sorted(key for key in self.rows if start <= key < end)
-        return [(key, self.rows[key]) for key in keys[: min(rows_max, self.scan_max)]]
-
-    def write(self, mutations: list[Mutation]) -> None:
-        for mutation in mutations:
-            if mutation.value is None:
-                self.rows.pop(mutation.key, None)
-            else:
-                self.rows[mutation.key] = mutation.value
 
 
 @dataclass
