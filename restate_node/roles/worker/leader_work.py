@@ -101,7 +101,14 @@ class LeaderWork:
             spawn(kind, f"outbox of partition {number}", self._outbox.run()),
             spawn(kind, f"open questions of partition {number}", self._sweep()),
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
         self.invoker.begin()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A part that fails leaves work undone: the term ends, and the next one begins anew."""
+        if not task.cancelled() and task.exception() is not None:
+            self._term.over.set()
 
     def stop(self) -> None:
         """End everything at once."""

@@ -23,6 +23,8 @@ from restate_node.types.wal import FireTimer
 ROWS_MAX: Final = 512
 SLEEP_MAX_S: Final = 60.0
 """Wall clocks jump: look again now and then."""
+FULL_PAUSE_S: Final = 0.05
+"""Until there may be room in the log again."""
 
 
 class Timers:
@@ -72,7 +74,9 @@ class Timers:
             if timer.at_ms > now_ms:
                 self._next_ms = timer.at_ms
                 return min(SLEEP_MAX_S, (timer.at_ms - now_ms) / 1000 + 0.001)
-            if timer.key not in self._proposed and not self._term.is_full:
+            if self._term.is_full:
+                return FULL_PAUSE_S
+            if timer.key not in self._proposed:
                 self._proposed.add(timer.key)
                 self._term.propose(partition_key_of_id(timer.invocation), FireTimer(timer.key))
         return SLEEP_MAX_S if self._proposed else None

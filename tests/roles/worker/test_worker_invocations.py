@@ -33,7 +33,12 @@ from restate_node.types.invocations import (
     Success,
     raw_id,
 )
-from restate_node.types.options import InvocationRetryOptions, OnAttemptsExhausted
+from restate_node.types.options import (
+    InvocationRetryOptions,
+    InvokerOptions,
+    OnAttemptsExhausted,
+    WorkerOptions,
+)
 from restate_node.types.partition_keys import partition_key_of_key
 from restate_node.types.partitions import PartitionTable
 from restate_node.types.schema import (
@@ -378,3 +383,30 @@ def test_unknown_invocations_and_other_keys(seed: int) -> None:
             await submit(worker, foreign)
 
     run(main, seed)
+
+
+def test_a_stopped_run_makes_room_for_the_next(seed: int) -> None:
+    """Goal: no more run at once than the limit, and whoever is killed gives its place away. Method:
+    a limit of one, a handler that never ends, another that waits behind it.
+    """
+
+    async def main(world: World) -> None:
+        async def hang(ctx: Conversation) -> bytes:
+            await asyncio.Event().wait()
+            return b""
+
+        async def free(ctx: Conversation) -> bytes:
+            return b"free"
+
+        play = Playground(world, {"Greeter/hang": hang, "Greeter/free": free})
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        hanging, waits = play.call("Greeter", "hang"), play.call("Greeter", "free")
+        await submit(worker, hanging, wait=False)
+        await becomes(worker, hanging.id, "running")
+        asked = asyncio.ensure_future(submit(worker, waits))
+        await becomes(worker, waits.id, "ready")
+        await worker.ask(ControlInvocation(P0, hanging.id, Control.KILL))
+        assert (await asked).outcome == Success(b"free")
+
+    run(main, seed, WorkerOptions(invoker=InvokerOptions(concurrent_invocations_limit=1)))

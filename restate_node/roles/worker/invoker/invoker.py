@@ -98,6 +98,7 @@ class Invoker:
         task = self._running.pop(invocation, None)
         if task is not None:
             task.cancel()
+            self._start_waiting()
 
     def stored(self, effect: Stored) -> None:
         """Entries of a run are in the journal."""
