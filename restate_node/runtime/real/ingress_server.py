@@ -23,6 +23,7 @@ from restate_node.runtime.real.front import Front, FrontOptions
 from restate_node.runtime.real.front_address import ListenAddress
 from restate_node.runtime.real.front_splice import SpliceAcceptor
 from restate_node.runtime.real.http_server import AsgiApplication, HttpServerOptions, uvicorn_server
+from restate_node.runtime.real.joined_writes import JoinedWrites
 from restate_node.runtime.real.unix_http_connection import AsgiMessage, Receive, Send
 from restate_node.runtime.real.unix_http_server import UnixHttpOptions, UnixHttpServer
 
@@ -125,7 +126,7 @@ class IngressServer:
         protocol: Any = self._http1.config.http_protocol_class(
             config=self._http1.config, server_state=self._http1.server_state, app_state={}
         )
-        protocol.connection_made(transport)
+        protocol.connection_made(JoinedWrites(transport))
         protocol.data_received(head)
         return protocol
 
