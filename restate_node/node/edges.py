@@ -56,7 +56,6 @@ from restate_node.types.decision_events import DecisionEvent
 from restate_node.types.grpc_status import GrpcError, StatusCode
 from restate_node.types.ids import GenerationalNodeId, LogId, PartitionId
 from restate_node.types.nodes import Role
-from restate_node.types.schema import HandlerDefaults
 from restate_node.wire.pb import cluster_ctrl_pb2 as ctrl
 from restate_node.wire.pb import log_server_pb2 as logs
 from restate_node.wire.pb import metadata_proxy_svc_pb2 as proxy
@@ -136,7 +135,7 @@ def admin_api(node: Node) -> AsgiApplication:
     return AdminApplication(
         AdminSources(
             about=About(__version__, str(ingress) if ingress else None),
-            defaults=HandlerDefaults.of(node.options),
+            defaults=node.handler_defaults,
             nodes=node.cache.nodes,
             registry=registry,
             patcher=StatePatcher(node.cache, _started(node.membership), node.fabric),
@@ -158,7 +157,7 @@ def ingress_api(node: Node) -> Ingress:
     record_bytes_max = node.options.bifrost.record_size_limit_bytes - RECORD_OVERHEAD_BYTES
     body_bytes_max = min(node.options.ingress.request_size_limit_bytes, record_bytes_max)
     limits = IngressLimits(max(0, body_bytes_max))
-    return Ingress(node.cache.schema, client, HandlerDefaults.of(node.options), limits)
+    return Ingress(node.cache.schema, client, node.handler_defaults, limits)
 
 
 def _advertised(node: Node) -> list[NamedAddress]:

@@ -83,6 +83,8 @@ class Node:
         `directory` is the name of the data directory, for messages to people.
         """
         self.options = options
+        self.handler_defaults = HandlerDefaults.of(options)
+        """One object, for handlers are resolved once for each that asks with other defaults."""
         self.ports = ports
         self.tasks = TaskCenter()
         self.ready = Watch(False)
@@ -288,7 +290,7 @@ class Node:
             self.ports.services,
             self.cache.schema,
             self.cache.partition_table,
-            HandlerDefaults.of(self.options),
+            self.handler_defaults,
             self.options.worker.invoker,
             journal_codec,
             service_control,
