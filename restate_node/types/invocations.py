@@ -10,6 +10,7 @@ twice without being two. `textual_ids.InvocationId` is the form that people see.
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final, NewType, TypeAlias
 
 import msgspec
@@ -21,6 +22,7 @@ RawInvocationId = NewType("RawInvocationId", bytes)
 """Partition key (8 bytes), uuid (16 bytes), both big-endian."""
 
 RAW_ID_BYTES: Final = 24
+_TEXTS_MAX: Final = 4096
 
 
 def raw_id(partition_key: int, uuid: int) -> RawInvocationId:
@@ -33,8 +35,9 @@ def partition_key_of_id(invocation: RawInvocationId) -> int:
     return int.from_bytes(invocation[:8], "big")
 
 
+@lru_cache(maxsize=_TEXTS_MAX)
 def id_text(invocation: RawInvocationId) -> str:
-    """`inv_1…`."""
+    """`inv_1…`. Kept for a while: both the client and the handler are told it."""
     return str(InvocationId(partition_key_of_id(invocation), int.from_bytes(invocation[8:], "big")))
 
 
