@@ -49,6 +49,11 @@ class Loglet(Protocol):
         ...
 
     @property
+    def tells_tail(self) -> bool:
+        """True when `known_tail` moves by itself; otherwise only while somebody waits for it."""
+        ...
+
+    @property
     def known_tail(self) -> Watch[LogletTail]:
         """What is known here of the committed tail, without asking anybody. Only moves forward."""
         ...

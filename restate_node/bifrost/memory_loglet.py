@@ -28,6 +28,7 @@ class MemoryLoglet:
     """Implements `bifrost.loglet.Loglet`."""
 
     keeps_order = True
+    tells_tail = True
 
     def __init__(self, loglet: LogletId) -> None:
         self._id = loglet

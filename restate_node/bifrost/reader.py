@@ -30,6 +30,7 @@ from restate_node.protocol.read_cursor import (
     ReadFrom,
     Run,
 )
+from restate_node.runtime.watch import first_change
 from restate_node.types.ids import LogId
 from restate_node.types.logs import Chain, InMemorySegment, ReplicatedSegment, Segment
 from restate_node.types.offsets import Lsn, to_lsn
@@ -148,7 +149,7 @@ class LogReader:
     async def _await_tail(self, cursor: ReadCursor, step: AwaitTail) -> None:
         """Until the loglet passes the offset, or the chain tells where the segment ends."""
         loglet = self._find_loglet(step.segment)
-        known = loglet.known_tail.value.offset
+        tail_revision, known = loglet.known_tail.revision, loglet.known_tail.value.offset
         if known >= step.offset:
             cursor.tail_moved(step.segment, known)
             return
@@ -156,7 +157,11 @@ class LogReader:
             await self._chain_changed(self._metadata.logs.revision)
             return
         revision = self._metadata.logs.revision
-        await _first_of(loglet.wait_for_tail(step.offset), self._chain_changed(revision))
+        if loglet.tells_tail:
+            # No task for what is woken by every batch of the log.
+            await first_change((loglet.known_tail, tail_revision), (self._metadata.logs, revision))
+        else:
+            await _first_of(loglet.wait_for_tail(step.offset), self._chain_changed(revision))
         cursor.tail_moved(step.segment, loglet.known_tail.value.offset)
 
     async def _chain_changed(self, revision: int) -> None:

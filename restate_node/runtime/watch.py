@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -50,13 +50,7 @@ class Watch(Generic[T]):
 
     async def changed(self, since: int) -> T:
         """Return once the revision is above `since`. Cancellation-safe: nothing is consumed."""
-        while self._revision <= since:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters[waiter] = None
-            try:
-                await waiter
-            finally:
-                self._waiters.pop(waiter, None)
+        await first_change((self, since))
         return self._value
 
     async def until(self, condition: Callable[[T], bool]) -> T:
@@ -66,3 +60,28 @@ class Watch(Generic[T]):
             if condition(value):
                 return value
             await self.changed(revision)
+
+    @property
+    def waiter_count(self) -> int:
+        return len(self._waiters)
+
+    def join(self, waiter: asyncio.Future[None]) -> None:
+        """Have it woken by the next change."""
+        self._waiters[waiter] = None
+
+    def leave(self, waiter: asyncio.Future[None]) -> None:
+        """It waits no more."""
+        self._waiters.pop(waiter, None)
+
+
+async def first_change(*seen: tuple[Watch[Any], int]) -> None:
+    """Return once one of the watches is above the revision beside it. Cancellation-safe."""
+    while all(watch.revision <= since for watch, since in seen):
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for watch, _ in seen:
+            watch.join(waiter)
+        try:
+            await waiter
+        finally:
+            for watch, _ in seen:
+                watch.leave(waiter)

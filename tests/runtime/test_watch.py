@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from restate_node.runtime.watch import Watch
+from restate_node.runtime.watch import Watch, first_change
 from restate_node.sim.loop import SimLoop, simulate
 
 
@@ -103,5 +103,31 @@ def test_cancelled_waits_leave_nothing_behind() -> None:
         await asyncio.wait([leaving])
         assert await staying == 1
         assert not watch._waiters  # pyright: ignore[reportPrivateUsage]
+
+    simulate(1, main)
+
+
+def test_first_change_of_several() -> None:
+    """Goal: who waits for several watches hears of each, and leaves no trace in the others.
+    Method: change them in turn, once before waiting and once while somebody waits; give up once."""
+
+    async def main(loop: SimLoop) -> None:
+        one, other = Watch(0), Watch(0)
+        for changed in (one, other):
+            seen = ((one, one.revision), (other, other.revision))
+            changed.touch()
+            await first_change(*seen)
+            seen = ((one, one.revision), (other, other.revision))
+            waiting = asyncio.ensure_future(first_change(*seen))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            changed.touch()
+            await asyncio.wait_for(waiting, 1)
+        given_up = asyncio.ensure_future(first_change((one, one.revision), (other, other.revision)))
+        await asyncio.sleep(0)
+        assert (one.waiter_count, other.waiter_count) == (1, 1)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        assert (one.waiter_count, other.waiter_count) == (0, 0)
 
     simulate(1, main)

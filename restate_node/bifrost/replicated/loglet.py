@@ -93,6 +93,10 @@ class ReplicatedLoglet:
         return self._sequencer is not None
 
     @property
+    def tells_tail(self) -> bool:
+        return self._sequencer is not None
+
+    @property
     def known_tail(self) -> Watch[LogletTail]:
         return self._sequencer.known_tail if self._sequencer is not None else self._remote_tail
 

@@ -39,6 +39,10 @@ class RecordingLoglet:
         return self._inner.keeps_order
 
     @property
+    def tells_tail(self) -> bool:
+        return self._inner.tells_tail
+
+    @property
     def known_tail(self) -> Watch[LogletTail]:
         return self._inner.known_tail
 
