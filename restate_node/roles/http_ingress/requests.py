@@ -18,6 +18,8 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 4096
 BODY_TIMEOUT_S: Final = 60.0
+LISTEN_AFTER_S: Final = 0.5
+"""A call that takes longer is given up when its client leaves."""
 _IDEMPOTENCY_KEY: Final = b"idempotency-key"
 _NOT_PASSED_ON: Final = frozenset(
     (
@@ -133,17 +135,48 @@ def _too_large(bytes_max: int) -> Refused:
 
 
 async def while_connected(request: Coroutine[Any, Any, Any], receive: Receive) -> Any:
-    """The result; raises ClientLeft once nobody waits for it."""
-    work = asyncio.ensure_future(request)
-    left = asyncio.ensure_future(_until_gone(receive))
+    """The result; raises ClientLeft once nobody waits for it, which is noticed a little later."""
+    departure = _Departure(receive)
     try:
-        await asyncio.wait((work, left), return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return work.result()
-        raise ClientLeft
+        return await request
+    except asyncio.CancelledError:
+        if departure.has_left:
+            departure.waiting.uncancel()
+            raise ClientLeft from None
+        raise
     finally:
-        work.cancel()
-        left.cancel()
+        departure.forget()
+
+
+class _Departure:
+    """Listens for the end of the connection, and then cancels the task that made this.
+
+    Most calls have ended before it begins to listen, and cost a timer instead of a task.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "requests run in tasks"
+        self.waiting: asyncio.Task[Any] = task
+        self.has_left = False
+        self._receive = receive
+        self._listening: asyncio.Future[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(LISTEN_AFTER_S, self._listen)
+
+    def forget(self) -> None:
+        """Nobody needs to know any more."""
+        self._timer.cancel()
+        if self._listening is not None:
+            self._listening.remove_done_callback(self._gone)
+            self._listening.cancel()
+
+    def _listen(self) -> None:
+        self._listening = asyncio.ensure_future(_until_gone(self._receive))
+        self._listening.add_done_callback(self._gone)
+
+    def _gone(self, _: asyncio.Future[None]) -> None:
+        self.has_left = True
+        self.waiting.cancel()
 
 
 async def _until_gone(receive: Receive) -> None:
