@@ -22,6 +22,7 @@ from restate_node.types.journal import (
 ENTRY: Final = b"jn"
 NOTIFICATION: Final = b"jx"
 EVENT: Final = b"je"
+POINT_READS_MAX: Final = 4
 
 _INDEX: Final = struct.Struct(">I")
 _HEAD: Final = struct.Struct(">HQ")
@@ -67,6 +68,16 @@ def journal_of(tables: TableReader, invocation: RawInvocationId) -> Iterator[Jou
     prefix = ENTRY + invocation
     for key, value in rows_of(tables, prefix):
         yield _row(invocation, _INDEX.unpack_from(key, len(prefix))[0], value)
+
+
+def read_journal(tables: TableReader, invocation: RawInvocationId, length: int) -> list[Entry]:
+    """All entries of a journal of that length. Most are short, and a scan costs as much as several
+    rows that are read one by one.
+    """
+    if length > POINT_READS_MAX:
+        return [row.entry for row in journal_of(tables, invocation)]
+    entries = [read_entry(tables, invocation, index) for index in range(length)]
+    return [entry for entry in entries if entry is not None]
 
 
 def write_notification(

@@ -37,7 +37,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -53,7 +53,7 @@ LAST_KEY: Final = b"\xff" * 8
 SCAN_ROWS_MAX: Final = 1024
 
 KIND_BYTES: Final = 2
-_DEDUP: Final = b"de"
+DEDUP: Final = b"de"
 _MACHINE: Final = b"fs"
 STATE: Final = b"st"
 _INBOX_NUMBER: Final = 0
@@ -83,9 +83,8 @@ class TableReader(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Mutation:
-    """Write one row, or delete it when the value is None."""
+class Mutation(NamedTuple):
+    """Write one row, or delete it when the value is None. Made for each row of each record."""
 
     key: bytes
     value: bytes | None
@@ -130,7 +129,7 @@ def write_highest(partition: PartitionId, producer: Producer, number: Number) ->
 
 
 def _dedup_key(partition: PartitionId, producer: Producer) -> bytes:
-    prefix = _DEDUP + _U64.pack(partition)
+    prefix = DEDUP + _U64.pack(partition)
     match producer:
         case Self():
             return prefix + _SELF

@@ -18,6 +18,7 @@ import xxhash
 from restate_node.protocol.partition import tables
 from restate_node.protocol.partition.tables import TableReader
 from restate_node.protocol.partition.transaction import Transaction
+from restate_node.roles.worker.recent_rows import RecentRows
 from restate_node.runtime.ports import Disk, KeyValueStore, StoreOptions
 from restate_node.types.ids import PartitionId
 from restate_node.types.offsets import Lsn
@@ -39,6 +40,7 @@ class PartitionStore:
         """Raises StoreError, CorruptTable."""
         self._store = store
         self._partition = partition
+        self._recent = RecentRows()
         self._applied = tables.read_applied(self, partition)
         self._durable = self._applied
         self._unflushed_bytes = 0
@@ -75,7 +77,8 @@ class PartitionStore:
         return self._unflushed_bytes
 
     def get(self, key: bytes) -> bytes | None:
-        return self._store.get(FAMILY, key)
+        row = self._recent.get(key)
+        return self._store.get(FAMILY, key) if row is None else row
 
     def scan(self, start: bytes, end: bytes, *, rows_max: int) -> list[tuple[bytes, bytes]]:
         return self._store.scan(FAMILY, start, end, rows_max=rows_max)
@@ -91,12 +94,14 @@ class PartitionStore:
         applied = tables.read_applied(transaction, self._partition)
         assert applied > self._applied, f"applied LSN would move from {self._applied} to {applied}"
         batch = self._store.batch()
-        for mutation in transaction.mutations():
-            if mutation.value is None:
-                batch.delete(FAMILY, mutation.key)
+        mutations = transaction.mutations()
+        for key, value in mutations:
+            if value is None:
+                batch.delete(FAMILY, key)
             else:
-                batch.put(FAMILY, mutation.key, mutation.value)
+                batch.put(FAMILY, key, value)
         self._store.write(batch)
+        self._recent.note(mutations)
         self._applied = applied
         self._unflushed_bytes += transaction.size_bytes
 

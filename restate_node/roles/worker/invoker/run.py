@@ -26,7 +26,7 @@ from restate_node.protocol.partition.invocation_table import (
     Stage,
     read_invocation,
 )
-from restate_node.protocol.partition.journal_table import journal_of
+from restate_node.protocol.partition.journal_table import read_journal
 from restate_node.protocol.partition.lifecycle import owner_of
 from restate_node.protocol.partition.tables import TableReader
 from restate_node.roles.worker.invoker.attempt import Attempt, Place, Reported
@@ -176,7 +176,7 @@ class Run:
 
     def _begin(self, place: Place) -> SessionBegin:
         record = self._record()
-        journal = [row.entry for row in journal_of(self._store, self.invocation)]
+        journal = read_journal(self._store, self.invocation, record.entries)
         state, is_partial = self._eager_state(record, place.handler)
         return SessionBegin(
             self.invocation,
