@@ -10,8 +10,9 @@ a stream as they are taken. One exchange that nobody reads thus never stops the 
 is bounded by streams × stream window.
 
 GOAWAY: streams above the last one named were not begun and may be repeated elsewhere; those below
-run to their end, new ones go elsewhere, then the connection closes. See `http2_goaway` for why
-the library does not see the frame.
+run to their end, new ones go elsewhere, then the connection closes.
+
+Drives `http2_client`.
 
 Invariants
     1. At most one write per turn of the loop, whatever number of exchanges spoke in it.
@@ -23,29 +24,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final, assert_never, cast
 
-from restate_node.runtime.http2_goaway import Goaway, GoawayFilter
-from restate_node.runtime.real.service_http2_library import (
-    CodeOrNumber,
-    DataEvent,
-    DataReceived,
-    ErrorCodes,
-    H2Error,
-    HeadEvent,
-    PingAckReceived,
-    RemoteSettingsChanged,
-    ResetEvent,
-    ResponseReceived,
-    StreamClosedError,
-    StreamEnded,
-    StreamEvent,
-    StreamReset,
-    WindowUpdated,
-    code_name,
-    new_library,
+from restate_node.runtime.real.http2_client import (
+    WINDOW_BYTES,
+    Data,
+    Ended,
+    Event,
+    Goaway,
+    Head,
+    Http2Client,
+    Http2Violation,
+    Pong,
+    RawField,
+    Reset,
+    SettingsChanged,
+    Window,
 )
+from restate_node.runtime.real.http2_codes import ErrorCode, code_name
 from restate_node.runtime.real.service_stream import (
     Peer,
     PoolSide,
@@ -124,8 +120,7 @@ class Http2Connection(asyncio.Protocol):
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._filter = GoawayFilter()
-        self._library = new_library(options.stream_window_bytes, options.response_head_bytes_max)
+        self._client = Http2Client(options.stream_window_bytes, options.response_head_bytes_max)
         self._streams: dict[int, Http2Stream] = {}
         self._opened_count = 0
         self._sending: deque[Http2Stream] = deque()
@@ -147,8 +142,7 @@ class Http2Connection(asyncio.Protocol):
 
     @property
     def capacity(self) -> int:
-        theirs = self._library.remote_settings.max_concurrent_streams
-        return min(theirs, self.options.streams_max)
+        return min(self._client.streams_max, self.options.streams_max)
 
     @property
     def room(self) -> int:
@@ -168,8 +162,6 @@ class Http2Connection(asyncio.Protocol):
 
     def open_stream(self, head: RequestHead) -> Http2Stream:
         assert self.room > 0
-        number = self._library.get_next_available_stream_id()
-        stream = Http2Stream(self, number)
         fields = [
             (":method", head.method),
             (":scheme", self.peer.uri.scheme),
@@ -177,8 +169,8 @@ class Http2Connection(asyncio.Protocol):
             (":path", head.path),
             *head.headers,
         ]
-        self._library.send_headers(number, fields)
-        self._streams[number] = stream
+        number = self._client.open_stream(fields)
+        stream = self._streams[number] = Http2Stream(self, number)
         # A connection that was idle may have died unheard.
         self._ping_after_silence()
         self._opened_count += 1
@@ -205,7 +197,7 @@ class Http2Connection(asyncio.Protocol):
         """RST_STREAM, unless both sides have finished."""
         if not self.is_open(stream):
             return
-        self._reset(stream, ErrorCodes.CANCEL)
+        self._reset(stream, ErrorCode.CANCEL)
         stream.failed(self.peer.broken(FailureCause.ABORTED, "the exchange was aborted"))
 
     def give_back(self, stream: Http2Stream) -> None:
@@ -213,11 +205,7 @@ class Http2Connection(asyncio.Protocol):
         count, stream.uncredited_bytes = stream.uncredited_bytes, 0
         if stream.is_over or not self.is_open(stream):
             return
-        try:
-            self._library.increment_flow_control_window(count, stream.number)
-        except StreamClosedError:
-            # Its end is in the same read, and comes next.
-            return
+        self._client.give_back(count, stream.number)
         self._flush_soon()
 
     # ------------------------------------------------------------ sending
@@ -234,7 +222,7 @@ class Http2Connection(asyncio.Protocol):
         budget = self.options.write_bytes_max
         while self._sending and budget > 0 and not self._write_paused:
             budget -= self._send_frame(self._sending.popleft())
-        data = self._library.data_to_send()
+        data = self._client.data_to_send()
         if data:
             self._transport.write(data)
         if self._sending and not self._write_paused:
@@ -245,20 +233,19 @@ class Http2Connection(asyncio.Protocol):
         stream.is_queued = False
         if not self.is_open(stream):
             return 0
-        out, library, number = stream.out, self._library, stream.number
+        out, client, number = stream.out, self._client, stream.number
         if not out:
             if stream.finished:
-                library.end_stream(number)
+                client.send_data(number, b"", last=True)
                 self._sent_all(stream)
             return 0
-        window = library.local_flow_control_window(number)
-        size = min(window, library.max_outbound_frame_size, len(out))
+        size = min(client.window(number), client.frame_bytes_max, len(out))
         if size <= 0:
             self._blocked[stream] = None
             return 0
         last = stream.finished and size == len(out)
         was_high = len(out) > self.options.backlog_low_bytes
-        library.send_data(number, bytes(memoryview(out)[:size]), end_stream=last)
+        client.send_data(number, bytes(memoryview(out)[:size]), last)
         del out[:size]
         if was_high and len(out) <= self.options.backlog_low_bytes:
             stream.wake()
@@ -291,10 +278,10 @@ class Http2Connection(asyncio.Protocol):
         # uvloop's transports have the methods but not the base class.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(self.options.write_bytes_max)
-        self._library.initiate_connection()
-        more = self.options.connection_window_bytes - 65_535
+        self._client.initiate()
+        more = self.options.connection_window_bytes - WINDOW_BYTES
         if more > 0:
-            self._library.increment_flow_control_window(more)
+            self._client.give_back(more)
         self._flush_soon()
         self._tick_later()
 
@@ -303,16 +290,12 @@ class Http2Connection(asyncio.Protocol):
             return
         self._last_heard = self._loop.time()
         try:
-            visible, leaving = self._filter.feed(data)
-            for event in self._library.receive_data(visible):
-                handle = HANDLERS.get(type(event))
-                if handle is not None:
-                    handle(self, event)
-        except (H2Error, ValueError) as error:
-            self._violated(data, error)
+            events = self._client.receive(data)
+        except Http2Violation as violation:
+            self._violated(data, violation)
             return
-        for goaway in leaving:
-            self._goaway_received(goaway)
+        for event in events:
+            self._happened(event)
         self._flush_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -320,64 +303,80 @@ class Http2Connection(asyncio.Protocol):
         detail = "the service closed the connection" if exc is None else f"connection lost: {exc}"
         self._lost(self.peer.broken(cause, self._farewell or detail))
 
-    def _head(self, event: HeadEvent) -> None:
-        stream = self._streams.get(event.stream_id)
+    def _happened(self, event: Event) -> None:
+        match event:
+            case Head(number, fields):
+                self._head(number, fields)
+            case Data():
+                self._data(event)
+            case Ended(number):
+                self._end(number)
+            case Reset(number, code):
+                self._was_reset(number, code)
+            case Window(number):
+                self._window(number)
+            case SettingsChanged():
+                self._settings()
+            case Pong():
+                self._ping_sent = 0.0
+            case Goaway():
+                self._goaway_received(event)
+            case _:
+                assert_never(event)
+
+    def _head(self, number: int, raw_fields: list[RawField]) -> None:
+        stream = self._streams.get(number)
         if stream is None:
             return
         status, fields = 0, list[tuple[str, str]]()
-        for name, value in event.headers:
+        for name, value, _ in raw_fields:
             if name == b":status" and value.isdigit():
                 status = int(value)
             elif not name.startswith(b":"):
                 fields.append((name.decode("latin-1"), value.decode("latin-1")))
         if not 100 <= status <= 999:
-            self._reset(stream, ErrorCodes.PROTOCOL_ERROR)
+            self._reset(stream, ErrorCode.PROTOCOL_ERROR)
             detail = "response without a status"
             stream.failed(self.peer.broken(FailureCause.PROTOCOL, detail))
             return
         stream.head_received(ResponseHead(status, tuple(fields), HttpVersion.HTTP_2))
 
-    def _data(self, event: DataEvent) -> None:
-        count = event.flow_controlled_length
+    def _data(self, event: Data) -> None:
+        count = event.flow_bytes
         self._uncredited_bytes += count
         if self._uncredited_bytes >= self.options.connection_window_bytes // 2:
-            self._library.increment_flow_control_window(self._uncredited_bytes)
+            self._client.give_back(self._uncredited_bytes)
             self._uncredited_bytes = 0
-        stream = self._streams.get(event.stream_id)
+        stream = self._streams.get(event.stream)
         if stream is not None:
             stream.bytes_received(event.data, count)
 
-    def _end(self, event: StreamEvent) -> None:
-        stream = self._streams.get(event.stream_id)
+    def _end(self, number: int) -> None:
+        stream = self._streams.get(number)
         if stream is None:
             return
         stream.end_received()
         if stream.finished and not stream.out and not stream.is_queued:
             self._forget(stream)
 
-    def _was_reset(self, event: ResetEvent) -> None:
-        stream = self._streams.get(event.stream_id)
+    def _was_reset(self, number: int, code: int) -> None:
+        stream = self._streams.get(number)
         if stream is None:
             return
-        if event.remote_reset:
-            stream.failed(self._reset_error(event.error_code))
-        else:
-            detail = f"violated HTTP/2 ({code_name(event.error_code)})"
-            stream.failed(self.peer.broken(FailureCause.PROTOCOL, detail))
+        stream.failed(self._reset_error(code))
         self._forget(stream)
 
-    def _reset_error(self, code: CodeOrNumber) -> ServiceError:
-        if code == ErrorCodes.REFUSED_STREAM:
+    def _reset_error(self, code: int) -> ServiceError:
+        if code == ErrorCode.REFUSED_STREAM:
             detail = "the service refused the stream (REFUSED_STREAM)"
             return self.peer.unreachable(FailureCause.RESET, detail)
-        if code == ErrorCodes.HTTP_1_1_REQUIRED:
+        if code == ErrorCode.HTTP_1_1_REQUIRED:
             return self.peer.unreachable(FailureCause.PROTOCOL, USE_HTTP_1_1)
         return self.peer.broken(
             FailureCause.RESET, f"the service reset the stream ({code_name(code)})"
         )
 
-    def _window(self, event: StreamEvent) -> None:
-        number = event.stream_id
+    def _window(self, number: int) -> None:
         if number == 0:
             self._unblock()
             return
@@ -386,21 +385,18 @@ class Http2Connection(asyncio.Protocol):
             del self._blocked[stream]
             self.wants_to_send(stream)
 
-    def _settings(self, event: object) -> None:
+    def _settings(self) -> None:
         if not self._ready.done():
             self._ready.set_result(None)
         self._unblock()
         self._pool.room_changed()
 
-    def _pong(self, event: object) -> None:
-        self._ping_sent = 0.0
-
     def _goaway_received(self, goaway: Goaway) -> None:
         self._leaving = True
-        name = code_name(goaway.error_code)
+        name = code_name(goaway.code)
         detail = " ".join(f"the service is leaving (GOAWAY {name}) {goaway.text}".split())
         self._farewell = detail
-        refused = [s for n, s in self._streams.items() if n > goaway.last_stream_id]
+        refused = [s for n, s in self._streams.items() if n > goaway.last_stream]
         for stream in refused:
             stream.failed(self.peer.unreachable(FailureCause.GOAWAY, detail))
             self._forget(stream)
@@ -412,24 +408,19 @@ class Http2Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------ ends
 
-    def _violated(self, data: bytes, error: Exception) -> None:
-        """What the peer said makes no sense; the library has a GOAWAY ready for it."""
-        detail = f"the service violated HTTP/2: {error or type(error).__name__}"
+    def _violated(self, data: bytes, violation: Http2Violation) -> None:
+        """What the peer said makes no sense; a GOAWAY is ready for it."""
+        detail = f"the service violated HTTP/2: {violation}"
         if not self._ready.done():
             detail = f"{USE_HTTP_1_1} (it answered {data[:16]!r})"
-        # The library is closed for streams; only its farewell may leave.
+        # Only the farewell may leave.
         self._sending.clear()
         self._flush()
         self._lost(self.peer.broken(FailureCause.PROTOCOL, " ".join(detail.split())))
 
-    def _reset(self, stream: Http2Stream, code: ErrorCodes) -> None:
-        try:
-            self._library.reset_stream(stream.number, code)
-        except StreamClosedError:
-            # Both sides have finished; the pool just does not know yet.
-            return
-        finally:
-            self._forget(stream)
+    def _reset(self, stream: Http2Stream, code: ErrorCode) -> None:
+        self._client.reset(stream.number, code)
+        self._forget(stream)
         self._flush_soon()
 
     def _forget(self, stream: Http2Stream) -> None:
@@ -499,16 +490,5 @@ class Http2Connection(asyncio.Protocol):
         silent_ms = (now - self._last_heard) * 1000
         if not self._ping_sent and silent_ms >= self.options.keep_alive_interval_ms:
             self._ping_sent = now
-            self._library.ping(PING)
+            self._client.ping(PING)
             self._flush_soon()
-
-
-HANDLERS: Final[dict[type[object], Callable[[Http2Connection, Any], None]]] = {
-    ResponseReceived: Http2Connection._head,  # pyright: ignore[reportPrivateUsage]
-    DataReceived: Http2Connection._data,  # pyright: ignore[reportPrivateUsage]
-    StreamEnded: Http2Connection._end,  # pyright: ignore[reportPrivateUsage]
-    StreamReset: Http2Connection._was_reset,  # pyright: ignore[reportPrivateUsage]
-    WindowUpdated: Http2Connection._window,  # pyright: ignore[reportPrivateUsage]
-    RemoteSettingsChanged: Http2Connection._settings,  # pyright: ignore[reportPrivateUsage]
-    PingAckReceived: Http2Connection._pong,  # pyright: ignore[reportPrivateUsage]
-}
