@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 EXPECTED: Final = "write a duration such as 500ms, 10s, 1m 30s, 2h, 1d or PT10S"
 TEXT_CHARACTERS_MAX: Final = 256
 DURATION_MS_MAX: Final = 1 << 53
+PARSED_MAX: Final = 256
 
 _SECOND_MS = 1000
 _MINUTE_MS = 60 * _SECOND_MS
@@ -46,8 +48,9 @@ _ISO_UNITS = ("w", "d", "h", "m", "s")
 _PRINTED = (("d", _DAY_MS), ("h", _HOUR_MS), ("m", _MINUTE_MS), ("s", _SECOND_MS), ("ms", 1))
 
 
+@lru_cache(maxsize=PARSED_MAX)
 def parse_duration_ms(text: str) -> int:
-    """Either notation; ValueError says what was expected."""
+    """Either notation; ValueError says what was expected. Clients send the same few."""
     written = text.strip()
     if not written or len(written) > TEXT_CHARACTERS_MAX:
         raise ValueError(EXPECTED)

@@ -17,5 +17,5 @@ def hlc(unix_ms: int, counter: int = 1) -> int:
 
 def moment_text(unix_ms: int) -> str:
     """`2026-11-23T06:39:17.466000000Z`, with nanoseconds."""
-    moment = datetime.fromtimestamp(unix_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03}000000Z"
+    moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
+    return f"{moment.isoformat(timespec='milliseconds')[:23]}000000Z"
