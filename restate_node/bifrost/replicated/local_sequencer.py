@@ -16,13 +16,10 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import msgspec
-
 from restate_node.bifrost.loglet import AppendResult, OnAppended
 from restate_node.bifrost.replicated.group_store import GroupStore, SequencerContext
 from restate_node.protocol.sequencer import Placed, Sequencer, SequencerOptions, StoreGroup
 from restate_node.runtime.watch import Watch
-from restate_node.types.fabric import RpcFailure
 from restate_node.types.ids import PlainNodeId
 from restate_node.types.log_messages import AppendStatus, Release
 from restate_node.types.logs import ReplicatedParams
@@ -126,13 +123,5 @@ class LocalSequencer:
     def _announce_tail(self) -> None:
         self._release = None
         message = Release(self.params.loglet_id, self.known_tail.value.offset)
-        me = self.params.sequencer.id
         for node in self.params.nodeset:
-            if node == me:
-                self._context.fabric.submit(node, message, _ignore)
-            else:
-                self._context.fabric.notify(node, message)
-
-
-def _ignore(_: msgspec.Struct | RpcFailure) -> None:
-    """A release needs no answer."""
+            self._context.fabric.notify(node, message)
