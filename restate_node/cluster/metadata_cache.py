@@ -77,6 +77,7 @@ class MetadataCache:
         """What peers have announced and this node does not have yet."""
         self._me: GenerationalNodeId | None = None
         self._fingerprint = 0
+        self._identity = Identity(cluster_name, 0, None)
         self._versions = MetadataVersions()
         self._blobs: dict[MetadataKind, tuple[Version, bytes]] = {}
 
@@ -95,6 +96,7 @@ class MetadataCache:
     def joined_as(self, me: GenerationalNodeId) -> None:
         """This process is that life of its node from now on."""
         self._me = me
+        self._identity = Identity(self.cluster_name, self._fingerprint, me)
 
     def bind_fingerprint(self, fingerprint: int) -> None:
         """Belong to this cluster for ever; raises ForeignCluster when already bound to another."""
@@ -104,6 +106,7 @@ class MetadataCache:
                 "the same name; check metadata-client.addresses and the data directory"
             )
         self._fingerprint = fingerprint
+        self._identity = Identity(self.cluster_name, fingerprint, self._me)
 
     # ------------------------------------------------------------ objects
 
@@ -142,7 +145,7 @@ class MetadataCache:
     # ------------------------------------------------------------ directory of the fabric
 
     def identity(self) -> Identity:
-        return Identity(self.cluster_name, self._fingerprint, self._me)
+        return self._identity
 
     def address_of(self, node: PlainNodeId) -> str | None:
         member = self.nodes.value.node(node)
