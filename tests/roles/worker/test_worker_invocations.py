@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tiny_sdk import Conversation, Handler, served
+from restate_node.sim.workloads.tiny_sdk import Conversation, Handler, served
 from worker_world import P0, Worker, World, run
 
 from restate_node.sim.hosts import SimClock

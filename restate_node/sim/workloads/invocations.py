@@ -1,0 +1,164 @@
+"""Calls services through the ingress of a node: what it wants, and what clients of dead nodes
+wanted, for the same invocations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import Final
+
+import msgspec
+
+from restate_node.cluster.partition_calls import Unanswered
+from restate_node.roles.http_ingress.submission import CallRequest, InvocationClient
+from restate_node.sim.history_invocations import (
+    InvocationAcknowledged,
+    InvocationAnswered,
+    InvocationCalled,
+    InvocationUnknown,
+    TimerSet,
+)
+from restate_node.sim.workloads.book import OpenCall, Wish
+from restate_node.sim.workloads.handlers import DUE
+from restate_node.sim.workloads.wishes import Wishes
+from restate_node.sim.workloads.workload import Client, Stage, pause
+from restate_node.sim.world import NodeLife
+from restate_node.types.invocation_messages import Attached, AttachStatus
+from restate_node.types.invocations import Outcome, Success, id_text
+
+LEAVE_PROBABILITY: Final = 0.2
+"""That a client which has the promise goes away, and somebody else asks how it ended."""
+
+
+class Caller:
+    """The client of one life."""
+
+    def __init__(self, life: NodeLife, stage: Stage) -> None:
+        assert stage.load is not None, "who calls needs something to call"
+        node, rng = life.node, life.rng
+        assert node.calls is not None, "a node that is ready calls partitions"
+        self._life = life
+        self._book = stage.book
+        self._load = stage.load
+        self._wishes = Wishes(stage.load, stage.book, rng, life.name)
+        self._client = InvocationClient(
+            node.calls, node.ports.clock, Random(rng.getrandbits(64))
+        )
+        self._under_way: dict[asyncio.Task[None], None] = {}
+
+    def adopt(self) -> None:
+        """Go on with what nobody is at."""
+        for call in self._book.orphans():
+            if self._has_room:
+                self._follow(call)
+
+    def begin(self, *, may_invent: bool) -> None:
+        """Call something new: what somebody wants, or, if it may, something of its own."""
+        if not self._has_room or not self._life.node.cache.schema.value.deployments:
+            return
+        if self._book.wishes:
+            self._follow(self._call(self._book.wishes.popleft()))
+        elif may_invent:
+            self._follow(self._call(self._wishes.next()))
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._under_way) < self._load.under_way_max
+
+    def _follow(self, call: OpenCall) -> None:
+        call.owner = self._life.incarnation
+        task = asyncio.ensure_future(self._to_its_end(call))
+        self._under_way[task] = None
+        task.add_done_callback(lambda done: self._under_way.pop(done, None))
+
+    def _call(self, wish: Wish) -> OpenCall:
+        recorder, name = self._life.recorder, self._life.name
+        handler = self._life.node.cache.schema.value.handler(wish.service, wish.handler)
+        assert handler is not None, f"{wish.service}/{wish.handler} is registered"
+        request = CallRequest(
+            handler,
+            wish.key or None,
+            wish.argument.encode(),
+            idempotency_key=wish.idempotency_key,
+            delay_ms=wish.delay_ms,
+        )
+        invocation = self._client.invocation(request)
+        if invocation.start_at_ms is not None:
+            argument = f"{DUE}/{invocation.start_at_ms}/{wish.argument}".encode()
+            invocation = msgspec.structs.replace(invocation, argument=argument)
+        call = OpenCall(recorder.next_number(), invocation, wish.waits, self._life.incarnation)
+        self._book.open[call.number] = call
+        where = (recorder.now(), name, call.number, id_text(invocation.id))
+        what = (f"{wish.service}/{wish.handler}", wish.key, wish.argument, wish.single)
+        recorder.add(InvocationCalled(*where, *what))
+        return call
+
+    # ------------------------------------------------------------ one call
+
+    async def _to_its_end(self, call: OpenCall) -> None:
+        """Until it is answered, or this client does not want to wait any longer."""
+        try:
+            if not call.is_acknowledged:
+                await self._submit(call)
+            if call.number in self._book.open and self._life.rng.random() >= LEAVE_PROBABILITY:
+                await self._attach(call)
+        except Unanswered:
+            pass
+        call.owner = None
+
+    async def _submit(self, call: OpenCall) -> None:
+        submitted = await self._client.submit(call.invocation, wait=call.waits)
+        self._acknowledged(call)
+        if submitted.outcome is not None:
+            self._answered(call, submitted.outcome)
+
+    async def _attach(self, call: OpenCall) -> None:
+        attached = await self._client.attach(call.invocation.id, wait=True)
+        if attached.status is AttachStatus.ENDED and attached.outcome is not None:
+            self._answered(call, attached.outcome)
+        else:
+            self._unknown(call, attached)
+
+    # ------------------------------------------------------------ what it was told
+
+    def _acknowledged(self, call: OpenCall) -> None:
+        recorder = self._life.recorder
+        call.is_acknowledged = True
+        recorder.add(InvocationAcknowledged(recorder.now(), self._life.name, call.number))
+        due_ms = call.invocation.start_at_ms
+        if due_ms is not None:
+            name = call.invocation.argument.decode().split("/", 2)[2]
+            due = recorder.now() + (due_ms - self._life.node.ports.clock.unix_ms()) / 1000
+            recorder.add(TimerSet(recorder.now(), name, due))
+
+    def _answered(self, call: OpenCall, outcome: Outcome) -> None:
+        is_success = isinstance(outcome, Success)
+        text = outcome.value.decode() if is_success else f"{outcome.code} {outcome.message}"
+        recorder = self._life.recorder
+        where = (recorder.now(), self._life.name, call.number)
+        recorder.add(InvocationAnswered(*where, text, not is_success))
+        del self._book.open[call.number]
+        target = call.invocation.target
+        if (target.service, target.handler) == ("Register", "get"):
+            self._book.values[target.key] = text
+
+    def _unknown(self, call: OpenCall, attached: Attached) -> None:
+        assert attached.status is not AttachStatus.NOT_READY, "who waits is not told so"
+        recorder = self._life.recorder
+        recorder.add(InvocationUnknown(recorder.now(), self._life.name, call.number))
+        del self._book.open[call.number]
+
+
+async def _run(life: NodeLife, stage: Stage) -> None:
+    """What was begun is ended, also when nothing new is begun any more."""
+    if stage.load is None:
+        return
+    caller = Caller(life, stage)
+    while True:
+        await pause(life.rng, stage.load.pause_seconds)
+        caller.adopt()
+        caller.begin(may_invent=stage.writing)
+
+
+CLIENT: Final = Client("invocations", _run)
