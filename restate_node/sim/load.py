@@ -26,7 +26,7 @@ class Load:
     """Of one run."""
 
     kinds: tuple[Kind, ...]
-    pause_seconds: float = 0.3
+    pause_seconds: float = 0.15
     """Between two calls of a client; each node has one."""
     under_way_max: int = 6
     keys_max: int = 3
@@ -46,7 +46,8 @@ def choose_load(rng: Random) -> Load | None:
     kinds = rng.sample(list(Kind), rng.choice((1, 2, 3, 6)))
     return Load(
         kinds=tuple(kinds),
-        pause_seconds=rng.choice((0.25, 0.4, 0.8)),
+        pause_seconds=rng.choice((0.06, 0.15, 0.4)),
+        under_way_max=rng.choice((4, 12)),
         keys_max=rng.choice((1, 3, 5)),
         services=_services(rng),
         outages_max=rng.choice((0, 0, 2, 4)),

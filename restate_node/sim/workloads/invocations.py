@@ -54,12 +54,14 @@ class Caller:
                 self._follow(call)
 
     def begin(self, *, may_invent: bool) -> None:
-        """Call something new: what somebody wants, or, if it may, something of its own."""
-        if not self._has_room or not self._life.node.cache.schema.value.deployments:
+        """Call something new: what somebody wants, or, if it may, something of its own. A wish
+        needs no room: who fills the room may wait for it.
+        """
+        if not self._life.node.cache.schema.value.deployments:
             return
         if self._book.wishes:
             self._follow(self._call(self._book.wishes.popleft()))
-        elif may_invent:
+        elif may_invent and self._has_room:
             self._follow(self._call(self._wishes.next()))
 
     @property

@@ -11,7 +11,9 @@ from restate_node.sim.workloads.book import Book, Wish
 
 STEPS_MAX: Final = 5
 DEPTH_MAX: Final = 2
-CONFIRM_PROBABILITY: Final = 0.3
+CONFIRM_PROBABILITY: Final = 0.2
+WISH_PROBABILITY: Final = 0.7
+"""That a workflow is confirmed soon after somebody began with it; some wait until the end."""
 SAME_PROBABILITY: Final = 0.6
 """That a workflow, or an idempotency key, is one that was used before."""
 
@@ -72,6 +74,9 @@ class Wishes:
         known = self._book.workflows
         if not known or self._rng.random() >= SAME_PROBABILITY:
             known.append(f"w{len(known)}")
+            if self._rng.random() < WISH_PROBABILITY:
+                wish = Wish("Signup", "confirm", known[-1], self._token())
+                self._book.wishes.append(wish)
         key = self._rng.choice(known[-self._load.keys_max :])
         if self._rng.random() < CONFIRM_PROBABILITY:
             return Wish("Signup", "confirm", key, self._token())

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from restate_node.sim.workloads.tiny_sdk import Conversation, Handler, served
 from worker_world import P0, Worker, World, run
 
 from restate_node.sim.hosts import SimClock
+from restate_node.sim.workloads.tiny_sdk import Conversation, Handler, served
 from restate_node.types.fabric import RpcFailure
 from restate_node.types.ids import PartitionId, Version
 from restate_node.types.invocation_messages import (
