@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from restate_node.bifrost.errors import AppendFailed
 from restate_node.protocol.partition import lifecycle
 from restate_node.protocol.partition.commands import progress
 from restate_node.protocol.partition.effects import Effect
@@ -17,6 +18,9 @@ from restate_node.protocol.partition.tables import Mutation
 from restate_node.protocol.partition.transaction import Transaction
 from restate_node.roles.worker import leader_work, replay
 from restate_node.roles.worker.outbox import Outbox
+from restate_node.roles.worker.partition_store import PartitionStore
+from restate_node.roles.worker.term import Term
+from restate_node.roles.worker.timers import Timers
 from restate_node.runtime.ports import Clock
 from restate_node.sim.plant import Plant
 from restate_node.sim.substitution import Substitution
@@ -60,8 +64,11 @@ class FastClock:
         return self._clock.monotonic()
 
 
-def _hasty_timers(inner: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda store, term, clock: inner(store, term, FastClock(clock))
+def _hasty_timers(inner: type[Timers]) -> Callable[..., Timers]:
+    def make(store: PartitionStore, term: Term, clock: Clock) -> Timers:
+        return inner(store, term, FastClock(clock))
+
+    return make
 
 
 class CarelessAppender:
@@ -71,11 +78,15 @@ class CarelessAppender:
         self._appender = appender
 
     def submit(self, batch: RecordBatch, on_committed: Callable[[Any], None]) -> None:
-        self._appender.submit(batch, lambda _: None)
+        self._appender.submit(batch, _ignore)
         asyncio.get_running_loop().call_soon(on_committed, Lsn(1))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._appender, name)
+
+
+def _ignore(_: Lsn | AppendFailed) -> None:
+    """Nobody wants to know."""
 
 
 FindAppender = Callable[[Outbox, asyncio.TaskGroup, int], Awaitable[Any]]

@@ -16,9 +16,7 @@ OUTAGE_SECONDS_MAX: Final = 2.0
 class ServicePark:
     """One service at some addresses."""
 
-    def __init__(
-        self, services: SimServices, service: Service, addresses: tuple[str, ...]
-    ) -> None:
+    def __init__(self, services: SimServices, service: Service, addresses: tuple[str, ...]) -> None:
         self._services = services
         self._service = service
         self._addresses = addresses
@@ -34,9 +32,7 @@ class ServicePark:
         self._services.options = SimServiceOptions()
         self.serve()
 
-    async def trouble(
-        self, outages: int, seconds: float, rng: Random, recorder: Recorder
-    ) -> None:
+    async def trouble(self, outages: int, seconds: float, rng: Random, recorder: Recorder) -> None:
         """So many times within that time, one address has nobody. Cancel it, then heal."""
         for _ in range(outages):
             await asyncio.sleep(rng.uniform(0, seconds / outages))

@@ -85,7 +85,7 @@ class Handlers:
                 return await self._send_later(ctx, name, key, ms)
             case ["signal"]:
                 return await self._wait_for_signal(ctx, name)
-            case ["child", list(steps)]:
+            case ["child", steps]:
                 argument = json.dumps(steps).encode()
                 return _value(await ctx.call("Program", "run", "", argument))
             case _:

@@ -42,9 +42,7 @@ class Caller:
         self._book = stage.book
         self._load = stage.load
         self._wishes = Wishes(stage.load, stage.book, rng, life.name)
-        self._client = InvocationClient(
-            node.calls, node.ports.clock, Random(rng.getrandbits(64))
-        )
+        self._client = InvocationClient(node.calls, node.ports.clock, Random(rng.getrandbits(64)))
         self._under_way: dict[asyncio.Task[None], None] = {}
 
     def adopt(self) -> None:
