@@ -28,6 +28,7 @@ from restate_node.sim.history import (
     RegisterUsed,
 )
 from restate_node.sim.history_cluster import QuietBegan, QuietEnded
+from restate_node.sim.history_invocations import InvocationAnswered
 from restate_node.sim.hosts import SimClock
 from restate_node.sim.injection import carry_out
 from restate_node.sim.load import choose_load
@@ -97,6 +98,8 @@ class Report:
     acknowledged: int
     patched: int
     swapped: int
+    answered: int
+    """Calls of services whose clients were told how they ended."""
 
     @property
     def is_green(self) -> bool:
@@ -379,6 +382,7 @@ def _report(options: RunOptions, run: Run) -> Report:
         acknowledged=sum(1 for _ in history.of(Acknowledged)),
         patched=len({(e.partition, e.command) for e in history.of(CommandApplied)}),
         swapped=sum(1 for used in history.of(RegisterUsed) if _swapped(used)),
+        answered=sum(1 for _ in history.of(InvocationAnswered)),
     )
 
 

@@ -59,5 +59,10 @@ class Book:
     values: dict[str, str] = field(default_factory=dict[str, str])
     """What some client has last seen in a register."""
 
+    def under_way(self, service: str, key: str) -> int:
+        """How many calls of an object are open."""
+        targets = [call.invocation.target for call in self.open.values()]
+        return sum((target.service, target.key) == (service, key) for target in targets)
+
     def orphans(self) -> list[OpenCall]:
         return [call for call in self.open.values() if call.is_orphan]

@@ -59,8 +59,8 @@ class Caller:
             return
         if self._book.wishes:
             self._follow(self._call(self._book.wishes.popleft()))
-        elif may_invent and self._has_room:
-            self._follow(self._call(self._wishes.next()))
+        elif may_invent and self._has_room and (wish := self._wishes.next()) is not None:
+            self._follow(self._call(wish))
 
     @property
     def _has_room(self) -> bool:

@@ -14,6 +14,7 @@ DEPTH_MAX: Final = 2
 CONFIRM_PROBABILITY: Final = 0.2
 WISH_PROBABILITY: Final = 0.7
 """That a workflow is confirmed soon after somebody began with it; some wait until the end."""
+REGISTER_CALLS_MAX: Final = 5
 SAME_PROBABILITY: Final = 0.6
 """That a workflow, or an idempotency key, is one that was used before."""
 
@@ -28,7 +29,8 @@ class Wishes:
         self._name = name
         self._made = 0
 
-    def next(self) -> Wish:
+    def next(self) -> Wish | None:
+        """None: not now."""
         kind = self._rng.choice(self._load.kinds)
         match kind:
             case Kind.PROGRAM:
@@ -60,8 +62,13 @@ class Wishes:
         self._book.counters[key] = None
         return key
 
-    def _register(self) -> Wish:
+    def _register(self) -> Wish | None:
+        """To say whether a register is linearizable takes a search that is exponential in what is
+        under way at once.
+        """
         key = f"r{self._rng.randrange(self._load.keys_max)}"
+        if self._book.under_way("Register", key) >= REGISTER_CALLS_MAX:
+            return None
         choice = self._rng.random()
         if choice < 0.3:
             return Wish("Register", "set", key, self._token())
