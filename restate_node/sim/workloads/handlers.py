@@ -24,6 +24,9 @@ from restate_node.sim.workloads.tiny_sdk import Conversation, Handler, served
 from restate_node.types.invocations import Outcome, Success
 
 STUMBLE_PROBABILITY: Final = 0.03
+LONG_EVERY: Final = 4
+LONG_MS: Final = 450
+"""Some hold a key for so long that they are suspended meanwhile."""
 DUE: Final = "due"
 """A token `due/<unix ms>/<name>` is about a timer of that name."""
 
@@ -131,7 +134,9 @@ class Handlers:
             _, due_ms, timer = token.split("/", 2)
             self._rang(timer, int(due_ms))
         tokens = (ctx.get("tokens") or b"").split()
-        await ctx.run(self._draw)
+        number = await ctx.run(self._draw)
+        if int(number[1:]) % LONG_EVERY == 0:
+            await ctx.sleep(self._now_ms() + LONG_MS)
         self._stumble()
         ctx.set("last", ctx.argument)
         if self._rng.random() < 0.2:
