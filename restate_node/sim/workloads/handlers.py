@@ -92,7 +92,7 @@ class Handlers:
                 argument = json.dumps(steps).encode()
                 return _value(await ctx.call("Program", "run", "", argument))
             case _:
-                raise NotImplementedError(f"no such step: {step}")
+                raise ValueError(f"no such step: {step}")
 
     async def _sleep(self, ctx: Conversation, name: str, ms: int) -> bytes:
         due_ms = await ctx.sleep(self._now_ms() + ms)

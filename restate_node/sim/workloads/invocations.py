@@ -5,8 +5,9 @@ wanted, for the same invocations.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -24,9 +25,10 @@ from restate_node.sim.workloads.handlers import DUE
 from restate_node.sim.workloads.wishes import Wishes
 from restate_node.sim.workloads.workload import Client, Stage, pause
 from restate_node.sim.world import NodeLife
-from restate_node.types.invocation_messages import Attached, AttachStatus
+from restate_node.types.invocation_messages import AttachStatus
 from restate_node.types.invocations import Outcome, Success, id_text
 
+WONDER_PROBABILITY: Final = 0.3
 LEAVE_PROBABILITY: Final = 0.2
 """That a client which has the promise goes away, and somebody else asks how it ended."""
 
@@ -62,13 +64,22 @@ class Caller:
         elif may_invent and self._has_room and (wish := self._wishes.next()) is not None:
             self._follow(self._call(wish))
 
+    def wonder(self) -> None:
+        """Ask about a call of anybody that was promised to run: is it there?"""
+        promised = [call for call in self._book.open.values() if call.is_acknowledged]
+        if promised and self._has_room and self._life.rng.random() < WONDER_PROBABILITY:
+            self._spawn(self._look_at(self._life.rng.choice(promised)))
+
     @property
     def _has_room(self) -> bool:
         return len(self._under_way) < self._load.under_way_max
 
     def _follow(self, call: OpenCall) -> None:
         call.owner = self._life.incarnation
-        task = asyncio.ensure_future(self._to_its_end(call))
+        self._spawn(self._to_its_end(call))
+
+    def _spawn(self, activity: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(activity)
         self._under_way[task] = None
         task.add_done_callback(lambda done: self._under_way.pop(done, None))
 
@@ -118,7 +129,18 @@ class Caller:
         if attached.status is AttachStatus.ENDED and attached.outcome is not None:
             self._answered(call, attached.outcome)
         else:
-            self._unknown(call, attached)
+            assert attached.status is not AttachStatus.NOT_READY, "who waits is not told so"
+            self._unknown(call)
+            del self._book.open[call.number]
+
+    async def _look_at(self, call: OpenCall) -> None:
+        """It may be answered to another client meanwhile; it is known all the same."""
+        try:
+            attached = await self._client.attach(call.invocation.id, wait=False)
+        except Unanswered:
+            return
+        if attached.status is AttachStatus.NOT_FOUND:
+            self._unknown(call)
 
     # ------------------------------------------------------------ what it was told
 
@@ -143,11 +165,9 @@ class Caller:
         if (target.service, target.handler) == ("Register", "get"):
             self._book.values[target.key] = text
 
-    def _unknown(self, call: OpenCall, attached: Attached) -> None:
-        assert attached.status is not AttachStatus.NOT_READY, "who waits is not told so"
+    def _unknown(self, call: OpenCall) -> None:
         recorder = self._life.recorder
         recorder.add(InvocationUnknown(recorder.now(), self._life.name, call.number))
-        del self._book.open[call.number]
 
 
 async def _run(life: NodeLife, stage: Stage) -> None:
@@ -159,6 +179,7 @@ async def _run(life: NodeLife, stage: Stage) -> None:
         await pause(life.rng, stage.load.pause_seconds)
         caller.adopt()
         caller.begin(may_invent=stage.writing)
+        caller.wonder()
 
 
 CLIENT: Final = Client("invocations", _run)

@@ -24,6 +24,7 @@ from restate_node.types.journal import (
     MessageType,
     NotificationId,
     SignalIndex,
+    SignalName,
     is_notification,
 )
 from restate_node.wire import journal_codec
@@ -232,8 +233,8 @@ class Conversation:
                 message.waiting_completions.append(number)
             case SignalIndex(number):
                 message.waiting_signals.append(number)
-            case _:
-                raise NotImplementedError(f"no handler waits for {identity}")
+            case SignalName(name):
+                message.waiting_named_signals.append(name)
         self._call.send(encode_frame(MessageType.SUSPENSION, message.SerializeToString()))
 
     def fail(self, text: str) -> None:
