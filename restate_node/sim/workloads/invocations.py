@@ -29,6 +29,7 @@ from restate_node.types.invocation_messages import AttachStatus
 from restate_node.types.invocations import Outcome, Success, id_text
 
 WONDER_PROBABILITY: Final = 0.3
+WONDERING_MAX: Final = 8
 LEAVE_PROBABILITY: Final = 0.2
 """That a client which has the promise goes away, and somebody else asks how it ended."""
 
@@ -46,6 +47,7 @@ class Caller:
         self._wishes = Wishes(stage.load, stage.book, rng, life.name)
         self._client = InvocationClient(node.calls, node.ports.clock, Random(rng.getrandbits(64)))
         self._under_way: dict[asyncio.Task[None], None] = {}
+        self._wondering = 0
 
     def adopt(self) -> None:
         """Go on with what nobody is at."""
@@ -65,14 +67,17 @@ class Caller:
             self._follow(self._call(wish))
 
     def wonder(self) -> None:
-        """Ask about a call of anybody that was promised to run: is it there?"""
+        """Ask about a call of anybody that was promised to run: is it there? Also when calls fill
+        the room: who is cut off with a leader of former days has no other questions answered.
+        """
         promised = [call for call in self._book.open.values() if call.is_acknowledged]
-        if promised and self._has_room and self._life.rng.random() < WONDER_PROBABILITY:
+        is_free = self._wondering < WONDERING_MAX
+        if promised and is_free and self._life.rng.random() < WONDER_PROBABILITY:
             self._spawn(self._look_at(self._life.rng.choice(promised)))
 
     @property
     def _has_room(self) -> bool:
-        return len(self._under_way) < self._load.under_way_max
+        return len(self._under_way) - self._wondering < self._load.under_way_max
 
     def _follow(self, call: OpenCall) -> None:
         call.owner = self._life.incarnation
@@ -135,10 +140,13 @@ class Caller:
 
     async def _look_at(self, call: OpenCall) -> None:
         """It may be answered to another client meanwhile; it is known all the same."""
+        self._wondering += 1
         try:
             attached = await self._client.attach(call.invocation.id, wait=False)
         except Unanswered:
             return
+        finally:
+            self._wondering -= 1
         if attached.status is AttachStatus.NOT_FOUND:
             self._unknown(call)
 
