@@ -133,6 +133,7 @@ def _summary(report: Report) -> str:
     return (
         f"seed {report.seed:<6} {verdict}  {len(report.faults)} faults, "
         f"{report.acknowledged} records, {report.patched} commands, {report.swapped} swaps, "
+        f"{report.answered} calls, "
         f"{report.seconds:.1f}s in {report.steps} steps, trace {report.trace_hash[:12]}"
     )
 

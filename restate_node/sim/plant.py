@@ -1,4 +1,4 @@
-"""A bug on purpose: what `plants` and `plants_storage` are made of."""
+"""A bug on purpose: what `plants` and its sisters are made of."""
 
 from __future__ import annotations
 

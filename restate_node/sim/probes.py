@@ -40,7 +40,7 @@ from restate_node.sim.history import (
 from restate_node.sim.hosts import current_incarnation
 from restate_node.sim.recorder import Recorder
 from restate_node.sim.substitution import Substitution
-from restate_node.sim.workloads.state_writes import ID
+from restate_node.sim.workloads.state_writes import ID, SERVICE
 from restate_node.types.ids import LogId, PartitionId
 from restate_node.types.offsets import Lsn
 from restate_node.types.partitions import Partition
@@ -156,8 +156,12 @@ def _tell_record(recorder: Recorder, partition: PartitionId, lsn: Lsn, envelope:
 
 
 def dump_state(recorder: Recorder, who: str, store: PartitionStore) -> None:
-    """Tell all of the users' state that a store holds."""
-    rows = tuple((entry.owner.key, entry.value.decode()) for entry in tables.all_state(store))
+    """Tell all of the state that clients have patched in a store."""
+    rows = tuple(
+        (entry.owner.key, entry.value.decode())
+        for entry in tables.all_state(store)
+        if entry.owner.service == SERVICE
+    )
     now = recorder.now()
     recorder.add(StateDumped(now, who, store.partition, store.applied, rows))
 

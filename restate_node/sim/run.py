@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from restate_node.sim.ambush import Ambush
@@ -18,6 +18,7 @@ from restate_node.sim.budget import Budget
 from restate_node.sim.checkers.applied_reaches_tail import CAUGHT_UP_SECONDS_MAX
 from restate_node.sim.checkers.catalog import CHECKERS, CONTROL_CHECKERS, TRUTH_CHECKERS
 from restate_node.sim.checkers.checker import violations
+from restate_node.sim.checkers.invocations_end import SECONDS_MAX as END_SECONDS_MAX
 from restate_node.sim.history import (
     Acknowledged,
     CommandApplied,
@@ -27,7 +28,10 @@ from restate_node.sim.history import (
     RegisterUsed,
 )
 from restate_node.sim.history_cluster import QuietBegan, QuietEnded
+from restate_node.sim.history_invocations import InvocationAnswered
+from restate_node.sim.hosts import SimClock
 from restate_node.sim.injection import carry_out
+from restate_node.sim.load import choose_load
 from restate_node.sim.loop import LoopOptions, SimLoop, SimulationFailed, simulate
 from restate_node.sim.nemesis import Fault, plan_all
 from restate_node.sim.node_logs import NodeLogs
@@ -36,14 +40,20 @@ from restate_node.sim.operating.operator import Operator
 from restate_node.sim.operating.survey import say_status, survey
 from restate_node.sim.plants import PLANTS
 from restate_node.sim.probes import dump_state, probes
+from restate_node.sim.probes_invocations import JournalProbe
 from restate_node.sim.recorder import Recorder
 from restate_node.sim.scenario import Losses, Scenario, choose
+from restate_node.sim.service_trouble import ServicePark
+from restate_node.sim.settling import Settling
+from restate_node.sim.streams import Streams
 from restate_node.sim.substitution import Substitution, substituted
 from restate_node.sim.timeline import Sink, Timeline
-from restate_node.sim.workloads.catalog import CLIENTS
+from restate_node.sim.workloads.catalog import CLIENTS, INVOKING
+from restate_node.sim.workloads.handlers import Handlers
 from restate_node.sim.workloads.log_reads import read_all
+from restate_node.sim.workloads.registration import ADDRESSES
 from restate_node.sim.workloads.workload import Stage
-from restate_node.sim.world import NodeLife, World, WorldOptions
+from restate_node.sim.world import CLOCK_SKEW_MS_MAX, NodeLife, World, WorldOptions
 from restate_node.types.logs import ReplicatedSegment
 from restate_node.types.options import DurabilityMode
 from restate_node.types.processor_messages import ReplayStatus, RunMode
@@ -88,6 +98,8 @@ class Report:
     acknowledged: int
     patched: int
     swapped: int
+    answered: int
+    """Calls of services whose clients were told how they ended."""
 
     @property
     def is_green(self) -> bool:
@@ -105,10 +117,12 @@ class Run:
         self.loop = loop
         self.options = options
         self._clients: list[asyncio.Task[None]] = []
-        setting = options.world or _setting(choose(loop.streams.stream("scenario")))
+        setting = options.world or _setting(_scenario(loop.streams))
         self.scenario = setting.scenario
         self.faults = plan_all(loop.streams, setting.hosts, options.budget, setting.scenario)
         self.world = World(loop, setting, self.recorder, self.found, self._serve)
+        self.stage.load = setting.scenario.load
+        self.services = ServicePark(self.world.services, self._handlers().service(), ADDRESSES)
         self.ambush = Ambush(
             self.world, self.recorder, loop.streams.stream("ambush"), self.world.later
         )
@@ -130,13 +144,19 @@ class Run:
     def _serve(self, life: NodeLife) -> None:
         """Clients for a node that became ready; they live and die with it."""
         if self.stage.writing:
-            for client in CLIENTS:
+            for client in (*CLIENTS, *(INVOKING if self.stage.load is not None else ())):
                 self._spawn(life, client.run(life, self.stage), client.name)
+
+    def _handlers(self) -> Handlers:
+        """Of users' services; they know the time of the world."""
+        now_ms, skew_seconds = SimClock(self.loop).unix_ms, CLOCK_SKEW_MS_MAX / 1000
+        return Handlers(self.recorder, self.loop.streams.stream("handlers"), now_ms, skew_seconds)
 
     def substitutions(self) -> list[Substitution]:
         """What has to be in place for this run."""
         pace = self.scenario.pace.substitutions()
-        return [*probes(self.recorder), *self.ambush.substitutions(), *pace]
+        journals = JournalProbe(self.recorder).substitutions() if self.stage.load else []
+        return [*probes(self.recorder), *journals, *self.ambush.substitutions(), *pace]
 
     async def main(self) -> None:
         self._tell_rule()
@@ -150,6 +170,7 @@ class Run:
         await self._watch()
         self.stage.writing = False
         await asyncio.sleep(WRITERS_STOP_SECONDS)
+        await self._settle()
         await self._read_all()
         self._dump_states()
         await self._be_quiet()
@@ -196,14 +217,28 @@ class Run:
         deadline = self.recorder.now() + self.options.budget.seconds
         self.ambush.armed = self.options.budget.faults_max > 0
         working = asyncio.ensure_future(self._operate())
+        leaving = asyncio.ensure_future(self._trouble_services())
         await carry_out(self.faults, self.world, self.recorder)
         await asyncio.sleep(max(0.0, deadline - self.recorder.now()))
         working.cancel()
+        leaving.cancel()
         self.ambush.armed = False
 
     async def _operate(self) -> None:
         if self.scenario.has_operator:
             await self.operator.work()
+
+    async def _trouble_services(self) -> None:
+        load, budget = self.stage.load, self.options.budget
+        if load is not None and budget.faults_max > 0:
+            rng = self.loop.streams.stream("service trouble")
+            await self.services.trouble(load.outages_max, budget.seconds, rng, self.recorder)
+
+    async def _settle(self) -> None:
+        healed = self.recorder.history.last(Healed)
+        if self.stage.load is not None and healed is not None and not self._is_beyond:
+            deadline = max(healed.at + END_SECONDS_MAX, self.recorder.now())
+            await Settling(self.world, self.stage.book, deadline).settle()
 
     async def _look(self) -> None:
         """Ask for the status, again and again, until cancelled."""
@@ -213,6 +248,7 @@ class Run:
 
     async def _heal(self) -> None:
         self.world.heal()
+        self.services.heal()
         if self.scenario.has_operator:
             await self.operator.restore()
             await self.operator.leave_out()
@@ -299,6 +335,11 @@ class Run:
         return True
 
 
+def _scenario(streams: Streams) -> Scenario:
+    scenario = choose(streams.stream("scenario"))
+    return replace(scenario, load=choose_load(streams.stream("load")))
+
+
 def _setting(scenario: Scenario) -> WorldOptions:
     hosts = tuple(f"n{number}" for number in range(1, scenario.hosts + 1))
     return WorldOptions(hosts, partitions=scenario.partitions, scenario=scenario)
@@ -341,6 +382,7 @@ def _report(options: RunOptions, run: Run) -> Report:
         acknowledged=sum(1 for _ in history.of(Acknowledged)),
         patched=len({(e.partition, e.command) for e in history.of(CommandApplied)}),
         swapped=sum(1 for used in history.of(RegisterUsed) if _swapped(used)),
+        answered=sum(1 for _ in history.of(InvocationAnswered)),
     )
 
 

@@ -17,6 +17,7 @@ from random import Random
 from typing import Final
 
 from restate_node.roles.worker import log_trimmer, replay, snapshots
+from restate_node.sim.load import Load
 from restate_node.sim.substitution import Substitution
 from restate_node.types.options import DurabilityMode
 
@@ -78,6 +79,8 @@ class Scenario:
     has_operator: bool = False
     partitions: int = 2
     hosts: int = 3
+    load: Load | None = None
+    """Invocations that run; None: the cluster is used for its logs and state only."""
     quiet_seconds: float = 0.0
     """At the end nothing happens for so long, and nothing may change."""
 

@@ -47,6 +47,7 @@ from restate_node.sim.history_cluster import (
     TrimOrdered,
 )
 from restate_node.sim.linearizability import Operation
+from restate_node.sim.story_invocations import tell_invocation
 
 
 def tell(event: Event) -> tuple[str, str, str]:
@@ -180,7 +181,7 @@ def _of_the_rest(event: Event) -> tuple[str, str, str]:
         case CopyDamaged():
             return "nemesis", "damage", f"{event.host} {event.what}"
         case _:
-            return "world", type(event).__name__, str(event)
+            return tell_invocation(event) or ("world", type(event).__name__, str(event))
 
 
 def _read(event: ReadStarted | RecordRead | GapRead | ReadEnded) -> str:

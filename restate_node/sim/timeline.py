@@ -29,6 +29,8 @@ what       fault/over: begin and end of a fault   boot/ready/end: lives of a nod
            append/ack: a client's record, given and promised   read: what a reader was given
            tail: a find-tail's answer   chain: segments as a node sees them   register: metadata
            patch: a state write   lead: a leader acts   progress: applied of tail   state: a hash
+           call/promised/answer: an invocation, for its client   step/timer: for its handler
+           journal/object: what a replica writes of it
            info/warning/error: a node's own log
 """
 

@@ -35,6 +35,7 @@ from restate_node.sim.network import SimNetwork
 from restate_node.sim.objects import ObjectFaults, SimBucket
 from restate_node.sim.recorder import Recorder
 from restate_node.sim.scenario import DESTINATION, PLAIN, Scenario
+from restate_node.sim.services import SimServices
 from restate_node.types.nodes import Role
 from restate_node.types.options import NodeOptions, WorkerOptions
 from restate_node.types.replication import ReplicationProperty
@@ -110,6 +111,7 @@ class World:
     network: SimNetwork = field(init=False)
     bucket: SimBucket = field(init=False)
     bucket_watch: BucketWatch = field(init=False)
+    services: SimServices = field(init=False)
     machines: dict[str, Host] = field(init=False)
     _processes: list[asyncio.Task[None]] = field(
         init=False, default_factory=list[asyncio.Task[None]]
@@ -122,6 +124,9 @@ class World:
         self.bucket = SimBucket(streams.stream("objects"), tracer=trace)
         self.bucket_watch = BucketWatch(self.recorder)
         self.bucket.on_written = self.bucket_watch
+        load = self.options.scenario.load
+        behaviour = None if load is None else load.services
+        self.services = SimServices(self.loop, streams.stream("services"), behaviour, trace)
         skew = streams.stream("clocks")
         self.machines = {
             name: Host(
@@ -232,6 +237,7 @@ class World:
             disk=machine.medium.mount(incarnation),
             rng=self.loop.streams.stream(f"node/{incarnation!r}"),
             objects=self.bucket.mount(incarnation) if self.options.scenario.snapshots else None,
+            services=self.services.mount(incarnation) if self.options.scenario.load else None,
         )
         return Node(self._node_options(machine.name), ports, machine.name)
 

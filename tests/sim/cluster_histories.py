@@ -138,6 +138,7 @@ GOOD: dict[str, list[list[Event]]] = {
         [*looks(8, leads=True), PatchAcknowledged(11.0, "n2#1", 0, 8), WELL],
         [*looks(8, leads=True), PatchAcknowledged(19.0, "n2#1", 0, 9), WELL],
         [*looks(8, leads=False), StatusSaid(20.0, healthy=False)],
+        [*looks(8, leads=False), EpochBegan(19.0, "n1#1", 0, 9, 2, "N1:1"), WELL],
         [
             *looks(8, leads=True),
             Progress(15.0, "n3#1", 0, 2, 9, False),
@@ -201,6 +202,7 @@ BAD: dict[str, list[list[Event]]] = {
             PatchAcknowledged(11.0, "n2#1", 0, 8),
             WELL,
         ],
+        [*looks(8, leads=False), EpochBegan(13.0, "n1#1", 0, 9, 2, "N1:1"), WELL],
     ],
     "C1": [
         [Healed(9.0), seen(log=LogSeen(0, 4, 1, (1, 2)))],

@@ -33,7 +33,7 @@ from restate_node.sim.history import (
     Trimming,
 )
 from restate_node.sim.linearizability import CompareAndSwap, Operation, Read, Request
-from tests.sim import cluster_histories
+from tests.sim import cluster_histories, invocation_histories
 
 BY_NAME: dict[str, Checker] = {checker.name: checker for checker in CHECKERS}
 
@@ -230,8 +230,8 @@ BAD: dict[str, list[list[Event]]] = {
 }
 
 
-GOOD |= cluster_histories.GOOD
-BAD |= cluster_histories.BAD
+GOOD |= cluster_histories.GOOD | invocation_histories.GOOD
+BAD |= cluster_histories.BAD | invocation_histories.BAD
 
 
 def test_every_checker_has_good_and_bad_histories() -> None:

@@ -34,6 +34,7 @@ from restate_node.protocol.partition.invocation_table import (
     Stage,
     read_invocation,
 )
+from restate_node.roles.worker.absences import Absences
 from restate_node.roles.worker.context import WorkerContext
 from restate_node.roles.worker.introspection import View, read_rows
 from restate_node.roles.worker.invoker.context import Services
@@ -87,6 +88,7 @@ class LeaderWork:
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._submissions = Submissions()
+        self._absences = Absences(store, self._attach)
         self._timers = Timers(store, term, context.clock)
         self._outbox = Outbox(partition, store, term, context.log, services.partition_table)
         self.invoker = Invoker(store, services, self, context.tasks, context.clock, context.rng)
@@ -100,6 +102,7 @@ class LeaderWork:
             spawn(kind, f"timers of partition {number}", self._timers.run()),
             spawn(kind, f"outbox of partition {number}", self._outbox.run()),
             spawn(kind, f"open questions of partition {number}", self._sweep()),
+            spawn(kind, f"unknown invocations of partition {number}", self._absences.run()),
         ]
         for task in self._tasks:
             task.add_done_callback(self._ended)
@@ -115,7 +118,9 @@ class LeaderWork:
         self.invoker.close()
         for task in self._tasks:
             task.cancel()
-        self._submissions.close(f"partition {self._partition.id} is no longer led by this node")
+        reason = f"partition {self._partition.id} is no longer led by this node"
+        self._submissions.close(reason)
+        self._absences.close(reason)
 
     def applied(self, effects: list[Effect]) -> None:
         """React to what the log said."""
@@ -175,7 +180,25 @@ class LeaderWork:
         self._take(call.id, wal.Invoke(call), committed)
 
     def attach(self, request: AttachInvocation, reply: Reply) -> None:
-        """Answers by `reply`; raises RpcFailure."""
+        """Answers by `reply`; raises RpcFailure. What is not here may have been promised by another
+        leader meanwhile.
+        """
+        if read_invocation(self._store, request.invocation) is None:
+            self._ask_the_log(request, reply)
+        else:
+            self._check_questions()
+            self._attach(request, reply)
+
+    def _ask_the_log(self, request: AttachInvocation, reply: Reply) -> None:
+        self._admit(partition_key_of_id(request.invocation))
+        if self._absences.is_full:
+            text = "too many callers ask for unknown invocations; retry"
+            raise RpcFailure(RpcCode.OVERLOADED, text)
+        # Nothing is below message 1, so nothing changes; releases of before can read it.
+        nothing = wal.TruncateOutbox(0)
+        self._take(request.invocation, nothing, self._absences.ask(request, reply))
+
+    def _attach(self, request: AttachInvocation, reply: Reply) -> None:
         record = read_invocation(self._store, request.invocation)
         if record is None:
             reply(Attached(AttachStatus.NOT_FOUND))
@@ -183,7 +206,6 @@ class LeaderWork:
             ended = AttachStatus.ENDED
             reply(Attached(ended, record.outcome, record.expires_at_ms, record.target))
         elif request.wait:
-            self._check_questions()
             self._submissions.wait(request.invocation, reply, None, self._loop.time())
         else:
             reply(Attached(AttachStatus.NOT_READY))

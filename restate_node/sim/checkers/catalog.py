@@ -5,19 +5,25 @@ from __future__ import annotations
 from typing import Final
 
 from restate_node.sim.checkers import (
+    acknowledged_ends,
     acknowledged_readable,
     applied_once,
     applied_reaches_tail,
     chains_contiguous,
     damage_never_read,
     drained_owns_nothing,
+    effects_once,
+    invocations_end,
+    journal_immutable,
     leader_after_heal,
     leaders_spread,
     no_change_when_quiet,
     nodesets_satisfy,
     one_leader_per_epoch,
     one_raft_leader,
+    one_result,
     one_value_per_lsn,
+    one_writer_per_key,
     raft_leader_complete,
     raft_logs_match,
     raft_state_machine,
@@ -28,6 +34,7 @@ from restate_node.sim.checkers import (
     snapshots_only_rise,
     status_honest,
     tail_monotone,
+    timers,
     trim_below_durable,
 )
 from restate_node.sim.checkers.checker import Checker
@@ -57,7 +64,12 @@ TRUTH_CHECKERS: Final[tuple[Checker, ...]] = (
     replicas_agree.CHECKER,
     one_leader_per_epoch.CHECKER,
     applied_once.CHECKER,
+    journal_immutable.CHECKER,
+    one_writer_per_key.CHECKER,
+    one_result.CHECKER,
+    timers.NEVER_EARLY,
     snapshot_and_replay.CHECKER,
+    effects_once.CHECKER,
     status_honest.CHECKER,
 )
 """What holds whatever happens: a cluster may refuse, it may never lie."""
@@ -66,6 +78,9 @@ CHECKERS: Final[tuple[Checker, ...]] = (
     *TRUTH_CHECKERS,
     leader_after_heal.CHECKER,
     applied_reaches_tail.CHECKER,
+    timers.ALL_RING,
+    acknowledged_ends.CHECKER,
+    invocations_end.CHECKER,
     *CONTROL_CHECKERS,
 )
 """What a cluster owes that has lost nothing, or no more than it tolerates."""

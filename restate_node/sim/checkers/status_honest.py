@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 from restate_node.sim.checkers.checker import Checker
-from restate_node.sim.history import History, PatchAcknowledged, Progress
+from restate_node.sim.history import EpochBegan, History, PatchAcknowledged, Progress
 from restate_node.sim.history_cluster import StatusSaid
 
 STALE_SECONDS = 6.0
@@ -24,6 +24,7 @@ SEEN_SECONDS = 2.0
 def find(history: History) -> Iterator[str]:
     progress = list(history.of(Progress))
     acknowledged = list(history.of(PatchAcknowledged))
+    begun = list(history.of(EpochBegan))
     times = [seen.at for seen in progress]
     for said in history.of(StatusSaid):
         if said.healthy and said.at > STALE_SECONDS:
@@ -31,13 +32,19 @@ def find(history: History) -> Iterator[str]:
             # What has just begun to be true is known to the asked before it is seen by others.
             last = bisect_right(times, said.at + FRESH_SECONDS)
             recent = progress[first:last]
-            yield from _unled(said, progress[:last], recent)
+            yield from _unled(said, progress[:last], recent, begun)
             yield from _behind(said, acknowledged, recent)
 
 
-def _unled(said: StatusSaid, all_of_it: list[Progress], recent: list[Progress]) -> Iterator[str]:
+def _unled(
+    said: StatusSaid, all_of_it: list[Progress], recent: list[Progress], begun: list[EpochBegan]
+) -> Iterator[str]:
+    """A leader may live for less than the pause between two looks: then its epoch tells of it."""
     partitions = {seen.partition for seen in all_of_it}
     led = {seen.partition for seen in recent if seen.is_leader}
+    led |= {
+        epoch.partition for epoch in begun if -FRESH_SECONDS <= said.at - epoch.at <= STALE_SECONDS
+    }
     for partition in sorted(partitions - led):
         yield (
             f"at {said.at:.3f}s status said that all is well; partition {partition} had had no "

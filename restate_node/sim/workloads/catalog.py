@@ -6,12 +6,14 @@ from typing import Final
 
 from restate_node.sim.workloads import (
     chain_watch,
+    invocations,
     log_appends,
     log_reads,
     log_tails,
     log_trims,
     partition_watch,
     registers,
+    registration,
     state_writes,
 )
 from restate_node.sim.workloads.workload import Client
@@ -26,3 +28,6 @@ CLIENTS: Final[tuple[Client, ...]] = (
     registers.CLIENT,
     state_writes.CLIENT,
 )
+
+INVOKING: Final[tuple[Client, ...]] = (registration.CLIENT, invocations.CLIENT)
+"""In runs with a load."""

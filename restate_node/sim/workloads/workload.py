@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
+from restate_node.sim.load import Load
+from restate_node.sim.workloads.book import Book
 from restate_node.sim.world import NodeLife
 from restate_node.types.ids import LogId
 
@@ -24,6 +26,8 @@ class Stage:
     """How far the run is; the runner moves it, clients look."""
 
     writing: bool = True
+    load: Load | None = None
+    book: Book = field(default_factory=Book)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from tiny_sdk import Conversation, Handler, served
 from worker_world import P0, Worker, World, run
 
 from restate_node.sim.hosts import SimClock
+from restate_node.sim.workloads.tiny_sdk import Conversation, Handler, served
 from restate_node.types.fabric import RpcFailure
 from restate_node.types.ids import PartitionId, Version
 from restate_node.types.invocation_messages import (
@@ -360,6 +360,33 @@ def test_partitions_call_each_other(seed: int) -> None:
             return not store.scan(b"ob", b"oc", rows_max=1)
 
         await world.until(outbox_is_empty)
+
+    run(main, seed)
+
+
+def test_what_is_on_its_way_is_not_unknown(seed: int) -> None:
+    """Goal: a leader that may have been deposed does not say that there is no such invocation.
+    Method: the log takes its time; a question behind a call waits for the log, as the call does.
+    """
+
+    async def main(world: World) -> None:
+        async def nothing(ctx: Conversation) -> bytes:
+            return b"done"
+
+        play = Playground(world, {"Greeter/nothing": nothing})
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        world.logs.held.set(True)
+        call = play.call("Greeter", "nothing")
+        submitted = asyncio.ensure_future(submit(worker, call))
+        await asyncio.sleep(0)
+        asked = asyncio.ensure_future(ended(worker, call.id))
+        other = asyncio.ensure_future(ended(worker, raw_id(7, 99)))
+        await asyncio.sleep(1)
+        assert not asked.done() and not other.done()
+        world.logs.held.set(False)
+        assert (await submitted).outcome == (await asked).outcome == Success(b"done")
+        assert (await other).status is AttachStatus.NOT_FOUND
 
     run(main, seed)
 

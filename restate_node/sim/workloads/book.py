@@ -1,0 +1,68 @@
+"""What users of the cluster still want to know: calls that were not answered yet, of all clients.
+
+A client dies with its node, and its user does not: whoever wanted something asks again at another
+node, for the same invocation.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from restate_node.sim.hosts import Incarnation
+from restate_node.types.invocations import Invocation
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a user wants to run. `single`: see `history_invocations.InvocationCalled`."""
+
+    service: str
+    handler: str
+    key: str = ""
+    argument: str = ""
+    single: str = ""
+    idempotency_key: str | None = None
+    delay_ms: int | None = None
+    waits: bool = True
+    """Submit and wait for the outcome in one; else be content with the promise, and ask later."""
+
+
+@dataclass(slots=True)
+class OpenCall:
+    """A call that was not answered yet."""
+
+    number: int
+    invocation: Invocation
+    waits: bool
+    owner: Incarnation | None
+    """Who is at it; when it is dead, or gave up, somebody else may ask."""
+    is_acknowledged: bool = False
+
+    @property
+    def is_orphan(self) -> bool:
+        return self.owner is None or not self.owner.alive
+
+
+@dataclass(slots=True)
+class Book:
+    """Of one run."""
+
+    open: dict[int, OpenCall] = field(default_factory=dict[int, OpenCall])
+    """By number."""
+    wishes: deque[Wish] = field(default_factory=deque[Wish])
+    """What whoever has time shall call next."""
+    workflows: list[str] = field(default_factory=list[str])
+    """Keys that were used."""
+    counters: dict[str, None] = field(default_factory=dict[str, None])
+    """Keys that were used."""
+    values: dict[str, str] = field(default_factory=dict[str, str])
+    """What some client has last seen in a register."""
+
+    def under_way(self, service: str, key: str) -> int:
+        """How many calls of an object are open."""
+        targets = [call.invocation.target for call in self.open.values()]
+        return sum((target.service, target.key) == (service, key) for target in targets)
+
+    def orphans(self) -> list[OpenCall]:
+        return [call for call in self.open.values() if call.is_orphan]
