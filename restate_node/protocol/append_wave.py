@@ -169,6 +169,12 @@ class AppendWave:
         self.phase = WavePhase.NEW
         self.waves = 0
 
+    def judge_by(self, quorum: NodesetChecker) -> None:
+        """From now on. A configuration that takes a member away MUST be heard of before the next
+        wave: that member may be alive and refuse for ever, which looks like a store to try again.
+        """
+        self._quorum = quorum
+
     def next_wave(self, now_ms: int) -> list[WaveEffect]:
         """Start the first wave, or the next one when its pause is over."""
         if self.phase is WavePhase.ENDED:

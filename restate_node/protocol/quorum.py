@@ -12,6 +12,10 @@ domain made of such members only counts apart: an f-majority that needs it is on
 domain that mixes them with healthy ones never counts. Disabled and removed members are known to
 be empty and count nowhere.
 
+Both quorums follow the storage states of the moment. `proves` does not: it asks about every write
+quorum that the nodeset may have formed at any time, and takes a member for silent whose data is
+lost or that counts as empty. It is for those who want to act although no write quorum is left.
+
 Invariant: every write quorum meets every f-majority that passes (checked by exhaustion in the
 tests).
 
@@ -20,7 +24,7 @@ Driven by the append wave for each acknowledgement, and by seal, find-tail, repa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -77,9 +81,10 @@ class NodesetChecker:
     __slots__ = (
         "_authoritative",
         "_copies",
-        "_larger",
+        "_domains",
         "_lost",
         "_node_needed",
+        "_nodeset",
         "_scopes",
         "members",
         "readable",
@@ -94,6 +99,7 @@ class NodesetChecker:
         replication: ReplicationProperty,
     ) -> None:
         states = {node: nodes.storage_state(node) for node in nodeset}
+        self._nodeset = frozenset(states)
         self.replication = replication
         self.members = frozenset(n for n, state in states.items() if not state.empty)
         """The nodeset without members that are known to be empty."""
@@ -107,6 +113,11 @@ class NodesetChecker:
         self._node_needed = max(1, len(self.members) - self._copies + 1)
         self._scopes = tuple(
             self._scope(scope, factor, nodes)
+            for scope, factor in replication.factors
+            if scope is not LocationScope.NODE
+        )
+        self._domains = tuple(
+            (factor, {member: _former_domain(member, scope, nodes) for member in states})
             for scope, factor in replication.factors
             if scope is not LocationScope.NODE
         )
@@ -133,6 +144,29 @@ class NodesetChecker:
             return FMajority.BEST_EFFORT
         return FMajority.NONE
 
+    def proves(self, nodes: Iterable[PlainNodeId]) -> bool:
+        """Each write quorum that ever was has one of `nodes` whose word is the truth: what they do
+        not hold was not acknowledged, and what they refuse will not be.
+        """
+        trusted = self._authoritative.intersection(nodes)
+        others = self._nodeset - trusted
+        if not trusted or len(others) < self._copies:
+            return bool(trusted)
+        return any(
+            len({domain_of[node] for node in others}) < factor
+            for factor, domain_of in self._domains
+        )
+
+    def exhausted_by(
+        self, nodes: Iterable[PlainNodeId], repairable: Collection[PlainNodeId] = ()
+    ) -> bool:
+        """No write quorum can be written, says the configuration, and `nodes` are all who can be.
+
+        `repairable`: members that can be written now although the configuration does not say so.
+        """
+        takers = self.writable.union(repairable)
+        return not self.write_quorum(takers) and takers <= set(nodes)
+
     def _node_majority(self, answered: frozenset[PlainNodeId]) -> FMajority:
         sure = len(answered & self._authoritative)
         if sure >= self._node_needed:
@@ -157,3 +191,10 @@ class NodesetChecker:
 def _domain(member: PlainNodeId, scope: LocationScope, nodes: NodesConfiguration) -> str:
     node = nodes.node(member)
     return (NodeLocation() if node is None else node.location).domain(scope)
+
+
+def _former_domain(
+    member: PlainNodeId, scope: LocationScope, nodes: NodesConfiguration
+) -> str | PlainNodeId:
+    """Where a removed node was is not known any more: anywhere else than all others, at worst."""
+    return member if nodes.is_tombstone(member) else _domain(member, scope, nodes)

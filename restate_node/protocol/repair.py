@@ -17,6 +17,10 @@ Trimmed counts as replicated: it was committed, and nobody will read it. A node 
 still prove that it holds a record, never that there is none. Records that nobody has are not lost
 until everybody was asked: `DataUnavailable` says whom to wait for.
 
+Where all members that can be written are too few, by configuration and not because they are
+silent, a stretch is given to all of them and that is that: no more copies can be had. It takes a
+tail that stands without the write quorum, as `tail` explains; otherwise it is `TooFewTargets`.
+
 A repair can be repeated, interrupted, and run twice at the same time: it brings nothing new.
 
 Driven by the repair procedure of `bifrost`: GetDigest to all readable members, then per step
@@ -82,13 +86,15 @@ class RepairScope:
     readable: tuple[PlainNodeId, ...]
     """All who were asked for a digest, in the order in which to read."""
     writable: tuple[PlainNodeId, ...]
-    """All who may be stored to, in the order of preference."""
+    """All who may be stored to, in the order of preference; silent ones too."""
+    is_proven: bool = False
+    """The tail stands even if its records cannot get a write quorum any more."""
 
 
 def plan_repair(
     scope: RepairScope, digests: Digests, first: LogletOffset, tail: LogletOffset
 ) -> RepairDecision:
-    """What to do so that each offset of `[first, tail)` has a write quorum."""
+    """What to do so that each offset of `[first, tail)` has a write quorum, or all that is left."""
     steps: list[RepairStep] = []
     for start, stop in _stretches(digests, first, tail):
         holders = _holders(digests, start)
@@ -100,6 +106,8 @@ def plan_repair(
         targets = _targets(scope, digests, holders)
         if targets is None:
             return TooFewTargets(start, stop)
+        if not targets:
+            continue
         sources = tuple(node for node in scope.readable if node in holders)
         steps.append(RepairStep(start, stop, sources, targets))
     return RepairPlan(tuple(steps))
@@ -141,7 +149,10 @@ def _status(entries: Sequence[DigestEntry], offset: LogletOffset) -> RecordStatu
 def _targets(
     scope: RepairScope, digests: Digests, holders: set[PlainNodeId]
 ) -> tuple[PlainNodeId, ...] | None:
-    """The fewest preferred nodes that complete a write quorum; those that answered come first."""
+    """The fewest preferred nodes that complete a write quorum; those that answered come first.
+
+    None if there are not enough, unless all that lack it are enough for a proven tail.
+    """
     lacking = [node for node in scope.writable if node not in holders]
     lacking.sort(key=lambda node: node not in digests)
     chosen: list[PlainNodeId] = []
@@ -149,7 +160,7 @@ def _targets(
         chosen.append(node)
         if scope.quorum.write_quorum(holders.union(chosen)):
             return _without_needless(scope.quorum, holders, chosen)
-    return None
+    return tuple(lacking) if scope.is_proven else None
 
 
 def _without_needless(

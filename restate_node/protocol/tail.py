@@ -9,7 +9,9 @@ it has heard of) and whether it is sealed. From the answers of enough of them fo
                                      - known to be committed, or
                                        on a write quorum            Sealed(T)
                                      - else, if a write quorum
-                                       answered                     NeedsRepair(global tail, T)
+                                       answered, or all who can
+                                       be written are too few
+                                       for one and answered         NeedsRepair(global tail, T)
     some              f-majority     (a seal was left half done)    SealFirst
                       in all
     none              f-majority     of all
@@ -23,8 +25,39 @@ f-majority meets every write quorum. A node that jumped over a hole counts as ha
 the hole: it jumped because that was committed.
 
 A server that is being repaired is silent here: its tail means nothing. But it takes records, so it
-counts among those to which a write quorum can be completed (`repairable`). Where all members hold
-each record, no tail could be proven without it.
+counts among those to which a write quorum can be completed (`repairable`).
+
+**No write quorum left.** Of [N1, N2] with two copies of each record, N2 has lost its store. N1 has
+all that was ever acknowledged, yet the tail's last records cannot get a second copy. Two things are
+to be kept apart, and only one of them is about truth:
+
+- *Nothing acknowledged is at or above T, nor ever will be.* That takes sealed members which meet
+  every write quorum and whose word is good: what they lack was not acknowledged, what they refuse
+  cannot be. N1 alone is such a set. A member after data loss is none, nor is one that counts as
+  empty (disabled, removed): it may have held records when they were acknowledged. So the proof is
+  about the whole nodeset (`NodesetChecker.proves`), not about what is left of it, and stricter
+  than the f-majority, which may pass *with risk*.
+- *What lies below T has its copies.* That is a promise of replication, broken for all the loglet's
+  records when the store was lost. Where the nodes configuration says that members which can be
+  written make no write quorum, all of them are asked for, which is the most there can be. Silence
+  lowers nothing: a member that can be written MUST answer and take its copies, for when it is
+  back it would be whole, and a record would have fewer copies than members to hold them.
+
+An *open* tail gets no such relief: a record that may still be retried must not look committed. The
+search waits, seals, and comes here.
+
+Why this holds, case by case. *Two searchers*, with equal or different configurations: both tails
+are above all acknowledgements, and the chain takes one. *A zombie sequencer* finds no write quorum
+without a sealed member, whichever others forgot their seal. *A store that is empty and forced to
+read-write* cannot undo a proof that did not count on it; before the search it is an operator's
+lie, which says that nothing was ever acknowledged there, and breaks each quorum of this page, with
+or without a write quorum. *States that change during the search*: the driver repairs under the
+configuration that decided and looks again if it is not the present one. *A server under repair*
+takes part while it runs on the searching node; if another search ends the loglet without it, the
+repair copies up to that end (`server_repair`). *A restart of all* changes nothing: seals and
+records are on disks, states in metadata. What is *not* decided: two of three members lost with
+two copies each; records may have been on just those two, so the search stays undecided and says so.
+LogDevice draws the same line between authoritative and non-authoritative answers.
 
 **One sealed tail.** Two searches may hear from different f-majorities and find different tails,
 each of them correct, since the records between are unacknowledged. Which one is *the* tail is
@@ -72,6 +105,8 @@ class NeedsRepair:
 
     first: LogletOffset
     tail: LogletOffset
+    is_proven: bool = False
+    """Whatever becomes of the copies, nothing at or above the tail was or will be acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +175,15 @@ class TailTally:
         tail = max(committed, *(self._headers[node].local_tail for node in sealed))
         if tail == committed or self._is_replicated(tail):
             return Sealed(tail)
-        if self._quorum.write_quorum(self._repairable.union(self._headers)):
-            return NeedsRepair(committed, tail)
+        is_proven = self._quorum.proves(sealed)
+        present = self._repairable.union(self._headers)
+        if self._quorum.exhausted_by(present, self._repairable):
+            if is_proven:
+                return NeedsRepair(committed, tail, is_proven)
+            if self._quorum.proves(self._headers):
+                return SealFirst()  # those whose word is good are here, and not yet sealed
+        if self._quorum.write_quorum(present):
+            return NeedsRepair(committed, tail, is_proven)
         return Undecided()
 
     def _open_tail(self) -> TailDecision:

@@ -17,6 +17,13 @@ class OperatorSaid(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicasOrdered(Event):
+    """An operator orders so many replicas of each partition."""
+
+    copies: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrimOrdered(Event):
     """An operator ordered that a log be trimmed up to the LSN, whatever the mode says."""
 

@@ -54,14 +54,12 @@ from restate_node.sim.workloads.log_reads import read_all
 from restate_node.sim.workloads.registration import ADDRESSES
 from restate_node.sim.workloads.workload import Stage
 from restate_node.sim.world import CLOCK_SKEW_MS_MAX, NodeLife, World, WorldOptions
-from restate_node.types.logs import ReplicatedSegment
 from restate_node.types.options import DurabilityMode
 from restate_node.types.processor_messages import ReplayStatus, RunMode
 
 BOOT_SECONDS_MAX: Final = 30.0
 LOOK_SECONDS: Final = 0.25
 STATUS_SECONDS: Final = 1.0
-SPREAD_SECONDS_MAX: Final = 20.0
 SURVEY_SECONDS: Final = 3.0
 CALM_LOOKS: Final = 4
 """So many looks in a row must find everything well before the watching ends early."""
@@ -162,8 +160,6 @@ class Run:
         self._tell_rule()
         if not await self._boot():
             return
-        if self.scenario.losses in (Losses.STORE, Losses.BEYOND):
-            await self._until(self._is_spread, SPREAD_SECONDS_MAX)
         looking = asyncio.ensure_future(self._look())
         await self._trouble()
         await self._heal()
@@ -200,17 +196,6 @@ class Run:
             return True
         self.found(f"the cluster is not up after {BOOT_SECONDS_MAX:.0f}s without any fault")
         return False
-
-    def _is_spread(self) -> bool:
-        """Each log has a log server more than it has copies. A log that has not cannot be sealed
-        once one of its log servers is gone for ever: its last records cannot get their copies back.
-        """
-        copies = self.world.options.replication
-        return all(
-            isinstance(chain.tail, ReplicatedSegment) and len(chain.tail.params.nodeset) > copies
-            for life in self.world.lives
-            for chain in life.node.cache.logs.value.chains.values()
-        )
 
     async def _trouble(self) -> None:
         """As long as the budget says, however few the faults."""

@@ -503,8 +503,8 @@ def test_a_log_that_cannot_go_elsewhere_is_ended_first() -> None:
 
 @pytest.mark.parametrize("hosts", [2, 3])
 def test_appends_under_way_when_the_data_was_lost(hosts: int) -> None:
-    """Goal: where all log servers hold each record, the tail cannot be proven without the one that
-    lost them; what was acknowledged is there all the same, and the log goes on.
+    """Goal: where all log servers hold each record, the one that lost them gets its copies of the
+    tail's last records too; what was acknowledged is there, and the log goes on.
 
     How: a burst of appends into a nodeset of two, one of which dies in the middle with its disk.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from restate_node.protocol.quorum import NodesetChecker
 from restate_node.types.ids import GenerationalNodeId, PlainNodeId, Version
 from restate_node.types.log_messages import LogletHeader, LogletInfo, Status
@@ -10,13 +12,22 @@ from restate_node.types.offsets import LogletOffset
 from restate_node.types.replication import ReplicationProperty
 
 
-def copies(size: int, replication: int, writable: int | None = None) -> NodesetChecker:
-    """Nodes 1 to `size` without locations; of them the first `writable` take stores."""
+def copies(
+    size: int,
+    replication: int,
+    writable: int | None = None,
+    lost: Collection[PlainNodeId] = (),
+) -> NodesetChecker:
+    """Nodes 1 to `size` without locations; of them the first `writable` take stores, and the
+    `lost` have lost their data.
+    """
     last = size if writable is None else writable
     states = [
         StorageState.READ_WRITE if number <= last else StorageState.GONE
         for number in range(1, size + 1)
     ]
+    for node in lost:
+        states[node - 1] = StorageState.DATA_LOSS
     return _checker([""] * size, states, str(replication))
 
 

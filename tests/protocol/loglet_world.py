@@ -1,8 +1,10 @@
 """A loglet in memory under faults: one sequencer, some log servers, rivals that seal and repair.
 
 Every message is a call that lies in the network until chance delivers, repeats or drops it. A log
-server has a disk and a queue of writes that are not synced; a crash empties the queue. The world
-writes down what was promised; the checks at the end know nothing of the code under test.
+server has a disk and a queue of writes that are not synced; a crash empties the queue. In some
+worlds one server loses its disk: at first it is only silent, then the configuration says so, and
+when the loglet has ended without it somebody forces it back, empty. The world writes down what was
+promised; the checks at the end know nothing of the code under test.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from restate_node.protocol.loglet_store import (
     WaitForSeal,
     WaitInFlight,
 )
+from restate_node.protocol.quorum import NodesetChecker
 from restate_node.protocol.repair import RepairPlan, RepairScope, RepairStep, plan_repair
 from restate_node.protocol.seal import SealDone, SealTally
 from restate_node.protocol.sequencer import Sequencer, SequencerOptions, StoreGroup
@@ -59,6 +62,8 @@ from restate_node.types.records import RecordBatch, cut, pack
 LOGLET = LogletId(1)
 SEQUENCER = GenerationalNodeId(PlainNodeId(1), 1)
 RIVAL = GenerationalNodeId(PlainNodeId(2), 1)
+SIZES = ((3, 2), (3, 2), (5, 2), (5, 3), (3, 3), (2, 2))
+LOSS_PROBABILITY = 0.5
 ROUND = 12
 """Turns that a procedure waits for answers before it sends again."""
 
@@ -182,10 +187,17 @@ class Server:
 class World:
     """All of it, driven by one seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, counts_silence_as_loss: bool = False) -> None:
+        """`counts_silence_as_loss`: the rivals make the mistake of taking one for the other."""
         self.chance = Random(seed)
-        size, replication = self.chance.choice(((3, 2), (3, 2), (5, 2), (5, 3), (3, 3)))
-        self.quorum = copies(size, replication)
+        self.counts_silence_as_loss = counts_silence_as_loss
+        self.size, self.replication = self.chance.choice(SIZES)
+        self.quorum = copies(self.size, self.replication)
+        self.lost: set[PlainNodeId] = set()
+        self.declared: frozenset[PlainNodeId] = frozenset()
+        self.final_without: frozenset[PlainNodeId] = frozenset()
+        self.settled = 0
+        self.came_back = False
         self.nodes = tuple(sorted(self.quorum.members))
         self.servers = {node: Server() for node in self.nodes}
         self.network: list[Call] = []
@@ -207,6 +219,10 @@ class World:
 
     def send(self, call: Call) -> None:
         self.network.append(call)
+
+    def reach(self, node: PlainNodeId, ask: Callable[[Server], None]) -> None:
+        """A server that lost its data is silent."""
+        self.send(lambda: None if node in self.lost else ask(self.servers[node]))
 
     def deliver(self) -> None:
         """One message, mostly of the older ones."""
@@ -265,7 +281,7 @@ class World:
         def answered(header: LogletHeader) -> None:
             self.send(lambda: self.stored(first, node, header.status))
 
-        self.send(lambda: self.servers[node].store(message, SEQUENCER, answered))
+        self.reach(node, lambda server: server.store(message, SEQUENCER, answered))
 
     def stored(self, first: LogletOffset, node: PlainNodeId, status: Status) -> None:
         if first in self.waves:
@@ -282,8 +298,8 @@ class World:
             self.acknowledged[offset] = self.written[offset]
             assert self.final_tail is None or offset < self.final_tail, "L4: a late promise"
         for node in self.nodes:
-            message = Release(LOGLET, released.known_global_tail)
-            self.send(lambda n=node, m=message: self.servers[n].state.release(m.known_global_tail))
+            tail = Release(LOGLET, released.known_global_tail).known_global_tail
+            self.reach(node, lambda server, to=tail: server.state.release(to))
         self.pump()
 
     def stop(self) -> None:
@@ -295,10 +311,33 @@ class World:
         due, self.pauses = self.pauses, []
         for first in due:
             if first in self.waves:
-                self.act(first, self.waves[first][0].next_wave(self.now_ms))
+                wave, _ = self.waves[first]
+                wave.judge_by(self.quorum)
+                self.act(first, wave.next_wave(self.now_ms))
         for first in list(self.waves):
             if first in self.waves and self.chance.random() < 0.2:
                 self.act(first, self.waves[first][0].timed_out(self.now_ms))
+
+    # ------------------------------------------------------------ a store is lost
+
+    def lose(self) -> None:
+        """One server forgets everything and says nothing any more."""
+        node = self.chance.choice(self.nodes)
+        self.servers[node] = Server()
+        self.lost.add(node)
+
+    def declare(self) -> None:
+        """The configuration says that it has lost its data."""
+        if self.lost != self.declared:
+            self.declared = frozenset(self.lost)
+            self.quorum = copies(self.size, self.replication, lost=self.declared)
+
+    def force_back(self) -> None:
+        """Read-write and empty, after the loglet has ended without it."""
+        if self.final_without:
+            self.came_back = True
+            self.lost.clear()
+            self.quorum = copies(self.size, self.replication)
 
     # ------------------------------------------------------------ procedures
 
@@ -306,7 +345,7 @@ class World:
         """Searches for the tail, without a seal."""
         while self.final_tail is None:
             promised = max(self.acknowledged, default=0)
-            tally = self.ask_tail()
+            tally, _ = self.ask_tail()
             for _ in range(ROUND):
                 yield
             decision = tally.decide()
@@ -319,14 +358,24 @@ class World:
         """Seals, finds the tail, repairs, proposes: until the chain has a tail."""
         while self.final_tail is None:
             yield from self.seal()
-            tally = self.ask_tail()
+            quorum, without = self.quorum, self.declared
+            tally, heard = self.ask_tail()
             for _ in range(ROUND):
                 yield
+            judged = quorum
+            if self.counts_silence_as_loss:
+                judged = copies(self.size, self.replication, lost=set(self.nodes) - set(heard))
+                tally = TailTally(judged)
+                for node, told in heard.items():
+                    tally.add(node, told)
             match tally.decide():
                 case Sealed(tail):
-                    self.propose(tail)
-                case NeedsRepair(first, tail):
-                    yield from self.repair(first, tail)
+                    self.propose(tail, without)
+                case NeedsRepair() as needed:
+                    done = yield from self.repair(judged, needed)
+                    if done and self.quorum is quorum:
+                        self.propose(needed.tail, without)
+                        self.settled += not judged.write_quorum(judged.writable)
                 case SealFirst() | _:
                     pass
 
@@ -339,14 +388,23 @@ class World:
             for _ in range(ROUND):
                 yield
 
-    def ask_tail(self) -> TailTally:
+    def ask_tail(self) -> tuple[TailTally, dict[PlainNodeId, LogletInfo]]:
+        """A tally and the answers; both fill up while turns pass."""
         tally = TailTally(self.quorum)
+        heard: dict[PlainNodeId, LogletInfo] = {}
+
+        def told(node: PlainNodeId, info: LogletInfo) -> None:
+            heard[node] = info
+            tally.add(node, info)
+
         for node in self.nodes:
             self.call(node, lambda server, reply: reply(server.state.info()),
-                      lambda info, n=node: tally.add(n, info))  # fmt: skip
-        return tally
+                      lambda info, n=node: told(n, info))  # fmt: skip
+        return tally, heard
 
-    def repair(self, first: LogletOffset, tail: LogletOffset) -> Turns:
+    def repair(self, quorum: NodesetChecker, needed: NeedsRepair) -> Generator[None, None, bool]:
+        """Whether every record has all the copies that it needs."""
+        first, tail = needed.first, needed.tail
         digests: dict[PlainNodeId, Digest] = {}
         request = GetDigest(LOGLET, first, LogletOffset(tail - 1))
         for node in self.nodes:
@@ -354,19 +412,18 @@ class World:
                       lambda digest, n=node: digests.update({n: digest}))  # fmt: skip
         for _ in range(ROUND):
             yield
-        if not self.quorum.write_quorum(digests):
-            return
-        scope = RepairScope(self.quorum, self.nodes, self.nodes)
+        writable = tuple(node for node in self.nodes if node in quorum.writable)
+        scope = RepairScope(quorum, self.nodes, writable, needed.is_proven)
         entries = {node: digest.entries for node, digest in digests.items()}
         plan = plan_repair(scope, entries, first, tail)
         if not isinstance(plan, RepairPlan):
-            return
+            return False
         for step in plan.steps:
             done: set[PlainNodeId] = set()
             yield from self.copy(step, done)
             if not done.issuperset(step.targets):
-                return
-        self.propose(tail)
+                return False
+        return True
 
     def copy(self, step: RepairStep, done: set[PlainNodeId]) -> Turns:
         request = GetRecords(LOGLET, step.first, step.tail, 1 << 20, beyond_global_tail=True)
@@ -388,14 +445,14 @@ class World:
         for _ in range(ROUND):
             yield
 
-    def propose(self, tail: LogletOffset) -> None:
+    def propose(self, tail: LogletOffset, without: frozenset[PlainNodeId]) -> None:
         """The first proposal is the chain's; a later one is at best as good."""
         self.proposed.append(tail)
         above = [offset for offset in self.acknowledged if offset >= tail]
         assert not above, f"L4: promised {above}, sealed at {tail}"
         assert all(seen <= tail for seen in self.open_tails), "L3: sealed below an open tail"
         if self.final_tail is None:
-            self.final_tail = tail
+            self.final_tail, self.final_without = tail, without
 
     def call(self, node: PlainNodeId, ask: Callable, take: Callable) -> None:
         """A request and its answer, each on its own way through the network."""
@@ -403,7 +460,7 @@ class World:
         def answered(answer: LogletHeader | LogletInfo | Digest | Records) -> None:
             self.send(lambda: take(answer))
 
-        self.send(lambda: ask(self.servers[node], answered))
+        self.reach(node, lambda server: ask(server, answered))
 
     # ------------------------------------------------------------ a run
 
@@ -411,15 +468,25 @@ class World:
         """Faults and appends, then calm until there is a tail, then the checks."""
         rivals = [self.observe()]
         starts = [self.chance.randrange(turns // 2, turns) for _ in range(2)]
+        loss = self.chance.randrange(turns)
+        loss = loss if self.chance.random() < LOSS_PROBABILITY else None
         for turn in range(turns):
             if turn in starts:
                 rivals.append(self.recover())
+            if turn == loss:
+                self.lose()
+            if self.chance.random() < 0.05:
+                self.declare()
             self.turn(rivals)
         self.faults = False
+        self.declare()
         rivals.append(self.recover())
         for _ in range(40 * turns):
             if all(rival.gi_frame is None for rival in rivals):
                 break
+            self.turn(rivals)
+        self.force_back()
+        for _ in range(turns // 5):
             self.turn(rivals)
         assert self.final_tail is not None, "no sealed tail although the faults are over"
         self.check()
@@ -455,5 +522,6 @@ class World:
                     holders[first + number] = holders.get(first + number, 0) + 1
             assert server.state.known_global_tail <= tail, "L4: a global tail above the sealed one"
         for offset in range(1, tail):
-            assert holders.get(offset, 0) >= self.quorum.replication.copies, "L1: too few copies"
+            needed = self.replication - (1 if self.declared else 0)
+            assert holders.get(offset, 0) >= needed, "L1: too few copies"
         assert all(offset < tail for offset in self.acknowledged), "L4: promised above the tail"

@@ -191,3 +191,17 @@ def test_dead_nodes_are_left_out() -> None:
     graylist = Graylist(PENALTY_MS)
     graylist.dead = frozenset((node(2),))
     assert targets(wave(graylist=graylist).next_wave(0)) == sends(1, 3)
+
+
+def test_a_member_is_taken_away_meanwhile() -> None:
+    """Goal: a group does not wait for ever for a member that is alive and refuses. Method: 2 of 2;
+    N2 refuses wave by wave, then the configuration says that it has lost its data."""
+    one = wave(2, 2)
+    one.next_wave(0)
+    one.replied(node(1), OK, 1)
+    assert one.replied(node(2), Status.DISABLED, 1) == [BACK_OFF]
+    assert one.next_wave(300) == sends(2)
+    assert one.replied(node(2), Status.DISABLED, 301) == [BACK_OFF]
+    one.judge_by(copies(2, 2, lost=[node(2)]))
+    [effect] = one.next_wave(600)
+    assert isinstance(effect, Reconfigure)

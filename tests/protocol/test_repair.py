@@ -87,6 +87,19 @@ def test_too_few_writable_nodes() -> None:
     assert plan(scope, told) == TooFewTargets(LogletOffset(3), LogletOffset(9))
 
 
+def test_all_that_can_be_written_when_those_are_too_few() -> None:
+    """Goal: a proven tail takes what can be had. Method: three copies each, N3 has lost its data;
+    N2, which says nothing, is not spared."""
+    quorum = copies(3, 3, lost=nodes(3))
+    told: Told = {1: [(3, 8, EXISTS)]}
+    scope = RepairScope(quorum, nodes(1, 2, 3), nodes(1, 2), is_proven=True)
+    assert plan(scope, told) == RepairPlan((step(3, 9, (1,), (2,)),))
+    assert plan(scope, {**told, 2: [(3, 8, EXISTS)]}) == RepairPlan(())
+    assert plan(scope, {2: []}) == DataUnavailable(LogletOffset(3), LogletOffset(9), nodes(1, 3))
+    unproven = RepairScope(quorum, nodes(1, 2, 3), nodes(1, 2))
+    assert plan(unproven, told) == TooFewTargets(LogletOffset(3), LogletOffset(9))
+
+
 def test_targets_serve_the_spread() -> None:
     """Goal: copies go where they are missing. Method: the holder's zone is preferred but no use."""
     scope = RepairScope(two_zones(), nodes(1, 2, 3, 4), nodes(3, 1, 4, 2))

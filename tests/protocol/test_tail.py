@@ -48,7 +48,8 @@ CASES: list[tuple[str, list[LogletInfo], TailDecision]] = [
      Sealed(at(5))),
     ("sealed, an open node completes", [info(5, 1, SEALED), info(3, 1, SEALED), info(6)],
      Sealed(at(5))),
-    ("sealed, to repair", [info(5, 2, SEALED), info(3, 3, SEALED)], NeedsRepair(at(3), at(5))),
+    ("sealed, to repair", [info(5, 2, SEALED), info(3, 3, SEALED)],
+     NeedsRepair(at(3), at(5), True)),
     ("sealed, an open node is ahead", [info(5, 5, SEALED), info(5, 5, SEALED), info(9)],
      Sealed(at(5))),
 ]  # fmt: skip
@@ -69,17 +70,55 @@ def test_repair_needs_a_write_quorum_of_answers() -> None:
     tally = TailTally(copies(4, 3))
     tally.add(PlainNodeId(1), info(5, 1, SEALED))
     assert tally.add(PlainNodeId(2), info(3, 1, SEALED)) == Undecided()
-    assert tally.add(PlainNodeId(3), info(1)) == NeedsRepair(at(1), at(5))
+    assert tally.add(PlainNodeId(3), info(1)) == NeedsRepair(at(1), at(5), True)
 
 
 def test_a_server_under_repair_completes_a_write_quorum() -> None:
     """Goal: two of two hold each record and one has lost them: the tail is what the other sealed,
     once the lost one has its records back. Method: with and without a repair of N2 under way."""
-    for repairable, expected in (((), Undecided()), ((2,), NeedsRepair(at(3), at(5)))):
+    for repairable, expected in (((), Undecided()), ((2,), NeedsRepair(at(3), at(5), True))):
         nodes = [PlainNodeId(number) for number in repairable]
         tally = TailTally(copies(2, 2), repairable=nodes)
         assert tally.decide() == Undecided(), "its own word counts for nothing"
         assert tally.add(PlainNodeId(1), info(5, 3, SEALED)) == expected
+
+
+LOST, TAKEN, SILENT = (2,), NeedsRepair(at(3), at(5), True), None
+
+# What N1, N2, ... say, those that have lost their data by configuration, and what follows.
+SHORT: list[tuple[str, int, list[LogletInfo | None], tuple[int, ...], TailDecision]] = [
+    ("a silent one is not a lost one", 2, [info(5, 3, SEALED), SILENT], (), Undecided()),
+    ("the other has all", 2, [info(5, 3, SEALED), SILENT], LOST, TAKEN),
+    ("only what the lost one says", 2, [SILENT, info(5, 3, SEALED)], LOST, Undecided()),
+    ("the other is not yet sealed", 2, [info(4, 3), info(5, 3, SEALED)], LOST, SealFirst()),
+    ("not while it is open", 2, [info(5, 3), SILENT], LOST, WaitFor(at(5))),
+    ("all that can be written are needed", 3, [info(5, 3, SEALED), SILENT, SILENT], LOST,
+     Undecided()),
+    ("and they are here", 3, [info(5, 3, SEALED), SILENT, info(3, 3, SEALED)], LOST, TAKEN),
+    ("a write quorum may still be had", 2, [info(5, 3, SEALED), SILENT, SILENT], LOST,
+     Undecided()),
+    ("records may have been on the lost ones", 2, [info(5, 3, SEALED), SILENT, SILENT], (2, 3),
+     Undecided()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "replication", "said", "lost", "expected"), SHORT, ids=[case[0] for case in SHORT]
+)
+def test_no_write_quorum_left(
+    name: str,
+    replication: int,
+    said: list[LogletInfo | None],
+    lost: tuple[int, ...],
+    expected: TailDecision,
+) -> None:
+    """Goal: the configuration lowers what is needed, silence does not. Method: a table."""
+    nodes = [PlainNodeId(number) for number in lost]
+    tally = TailTally(copies(len(said), replication, lost=nodes))
+    for number, told in enumerate(said, start=1):
+        if told is not None:
+            tally.add(PlainNodeId(number), told)
+    assert tally.decide() == expected
 
 
 def test_copies_must_be_spread_over_zones() -> None:

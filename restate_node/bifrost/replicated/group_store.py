@@ -102,6 +102,7 @@ class GroupStore:
         known = self._context.known_tail.value.offset
         if known != self._store.known_global_tail:
             self._store = msgspec.structs.replace(self._store, known_global_tail=known)
+        self._wave.judge_by(self._context.nodes.checker)
         self._run(self._wave.next_wave(self._now()))
 
     def _run(self, effects: list[WaveEffect]) -> None:

@@ -7,6 +7,9 @@ decide is an exception that says "later".
     seal      Seal to all ─▶ f-majority sealed ─▶ find_tail
     find_tail GetLogletInfo to all ─▶ Open | Sealed | repair, then Sealed | seal first | wait
     repair    GetDigest to all ─▶ plan ─▶ per step: GetRecords from one, Store to others
+
+Who counts is the nodes configuration's to say, which may change meanwhile. A round and the repair
+that it asks for go by one configuration; if that is the past when the repair is done, look again.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from restate_node.bifrost.replicated.loglet_nodes import LogletNodes
 from restate_node.fabric.fabric import Fabric
 from restate_node.fabric.fanout import ask_each
 from restate_node.protocol.loglet_runs import span
+from restate_node.protocol.quorum import NodesetChecker
 from restate_node.protocol.repair import (
     DataUnavailable,
     RepairPlan,
@@ -86,15 +90,17 @@ class Procedures:
         """The tail that the quorums prove; raises LogletUnavailable."""
         waited = 0
         for _ in range(TAIL_ROUNDS_MAX):
-            decision = await self._tail_round()
+            checker = self._nodes.checker
+            decision = await self._tail_round(checker)
             match decision:
                 case Open(tail):
                     return LogletTail(TailState.OPEN, tail)
                 case Sealed(tail):
                     return LogletTail(TailState.SEALED, tail)
-                case NeedsRepair(first, tail):
-                    await self._repair(first, tail)
-                    return LogletTail(TailState.SEALED, tail)
+                case NeedsRepair():
+                    await self._repair(checker, decision)
+                    if self._nodes.checker is checker:
+                        return LogletTail(TailState.SEALED, decision.tail)
                 case SealFirst():
                     await self.seal()
                 case WaitFor(tail):
@@ -132,7 +138,9 @@ class Procedures:
         raise LogletUnavailable(f"loglet {self._name} cannot be sealed: {reason}")
 
     async def trim(self, trim_point: LogletOffset, known_tail: LogletOffset) -> LogletOffset:
-        """Trim on a write quorum; raises LogletUnavailable."""
+        """Trim on a write quorum, or on all that can be written if they make none; raises
+        LogletUnavailable.
+        """
         trimmed: set[PlainNodeId] = set()
         request = TrimLoglet(self._loglet, trim_point, known_tail)
         async for node, answer in ask_each(
@@ -140,7 +148,8 @@ class Procedures:
         ):
             if isinstance(answer, Trimmed) and answer.trim_point >= trim_point:
                 trimmed.add(node)
-        if not self._nodes.checker.write_quorum(trimmed):
+        checker = self._nodes.checker
+        if not checker.write_quorum(trimmed) and not (trimmed and checker.exhausted_by(trimmed)):
             raise LogletUnavailable(f"too few log servers of loglet {self._name} could trim")
         return trim_point
 
@@ -164,10 +173,10 @@ class Procedures:
 
     # ------------------------------------------------------------ tail
 
-    async def _tail_round(self) -> TailDecision:
+    async def _tail_round(self, checker: NodesetChecker) -> TailDecision:
         """One round; leaves early on what more answers cannot change for the worse."""
         nodes = self._nodes
-        tally = TailTally(nodes.checker, nodes.all_provisioning, nodes.under_repair)
+        tally = TailTally(checker, nodes.all_provisioning, nodes.under_repair)
         decision = tally.decide()
         if isinstance(decision, Open):
             return decision
@@ -201,12 +210,14 @@ class Procedures:
 
     # ------------------------------------------------------------ repair
 
-    async def _repair(self, first: LogletOffset, tail: LogletOffset) -> None:
+    async def _repair(self, checker: NodesetChecker, needed: NeedsRepair) -> None:
+        first, tail = needed.first, needed.tail
         logger.info("repairing the tail of a loglet", loglet=self._name, first=first, tail=tail)
         digests = await self._digests(first, tail)
         order = tuple(self._nodes.reading_order(self._rng))
-        writable = (*self._nodes.writable, *self._nodes.under_repair)
-        scope = RepairScope(self._nodes.checker, order, writable)
+        nodeset = self._nodes.params.nodeset
+        writable = (*(n for n in nodeset if n in checker.writable), *self._nodes.under_repair)
+        scope = RepairScope(checker, order, writable, needed.is_proven)
         decision = plan_repair(scope, digests, first, tail)
         match decision:
             case RepairPlan(steps):

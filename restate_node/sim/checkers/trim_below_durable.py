@@ -6,6 +6,9 @@
     snapshot-and-replica-set    both
     balanced                    the snapshots, and the disk of some replica
 
+How many replicas there must be, an operator may have lowered; when a partition has got another one
+later is not known here, so that the fewest that were ever ordered count.
+
 An operator who orders a trim by hand is not bound by the mode. But whoever trimmed: the repository
 must go on reaching what was trimmed because of it, or nobody could ever start again.
 """
@@ -22,7 +25,7 @@ from restate_node.sim.history import (
     StoreFlushed,
     Trimming,
 )
-from restate_node.sim.history_cluster import SnapshotTrimOrdered, TrimOrdered
+from restate_node.sim.history_cluster import ReplicasOrdered, SnapshotTrimOrdered, TrimOrdered
 
 PARTITION_LOGS_MAX = 100
 """A partition's log has the number of the partition; logs above are the clients' own."""
@@ -75,6 +78,8 @@ def find(history: History) -> Iterator[str]:
         match event:
             case DurabilityRule():
                 facts.mode, facts.replicas = event.mode, event.replicas
+            case ReplicasOrdered():
+                facts.replicas = min(facts.replicas, event.copies)
             case StoreFlushed():
                 facts.flush(event)
             case TrimOrdered():

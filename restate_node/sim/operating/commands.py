@@ -18,7 +18,7 @@ from typing import Final
 
 from google.protobuf.empty_pb2 import Empty
 
-from restate_node.sim.history_cluster import SnapshotTrimOrdered, TrimOrdered
+from restate_node.sim.history_cluster import ReplicasOrdered, SnapshotTrimOrdered, TrimOrdered
 from restate_node.sim.operating.console import CLUSTER, OPERATOR, Console, Refused
 from restate_node.sim.operating.survey import read_logs, read_nodes, read_table
 from restate_node.sim.scenario import Losses
@@ -78,7 +78,10 @@ async def set_configuration(desk: Desk) -> str:
         text = str(rng.choice(copies))
         wanted.bifrost_provider.replication_property.replication_property = text
     elif choice == 1:
-        wanted.partition_replication.replication_property = str(rng.choice([1, 2, 3, INFEASIBLE]))
+        replicas = rng.choice([1, 2, 3, INFEASIBLE])
+        wanted.partition_replication.replication_property = str(replicas)
+        recorder = desk.console.world.recorder
+        recorder.add(ReplicasOrdered(recorder.now(), replicas))
     else:
         wanted.bifrost_provider.target_nodeset_size = rng.randrange(5)
     force = desk.chance(0.2)
@@ -136,8 +139,6 @@ def configuration_text(configuration: ClusterConfiguration) -> str:
 
 async def set_storage_state(desk: Desk) -> str:
     """read-only and back; by force also `data-loss`, of a log server that has lost nothing."""
-    if desk.losses is Losses.STORE:
-        raise Refused("every log needs a log server more than it has copies, for one will be lost")
     nodes = await read_nodes(desk.console)
     node = desk.console.rng.choice(nodes.members())
     state = desk.console.rng.choice([StorageState.READ_ONLY, StorageState.READ_WRITE])
@@ -227,8 +228,7 @@ async def reconfigure(desk: Desk) -> str:
     extension = ctrl.ChainExtension(provider="replicated")
     if desk.chance(0.5):
         members = (await read_nodes(console)).members()
-        fewest = len(members) if desk.losses is Losses.STORE else 2
-        chosen = rng.sample(members, rng.randint(fewest, len(members)))
+        chosen = rng.sample(members, rng.randint(2, len(members)))
         for node in chosen:
             extension.nodeset.add(id=node.id)
         extension.replication.replication_property = "2"
