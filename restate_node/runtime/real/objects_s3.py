@@ -298,18 +298,23 @@ class _PartSource:
 
     async def gather(self) -> bytes:
         """The next part; one before the end is full, and the last may be empty."""
-        gathered = bytearray(self._left)
-        while len(gathered) < PART_BYTES and not self.ended:
+        pieces, size_bytes = [self._left], len(self._left)
+        while size_bytes < PART_BYTES and not self.ended:
             chunk = await anext(self._chunks, None)
             if chunk is None:
                 self.ended = True
             else:
-                gathered += chunk
-        self._left = bytes(gathered[PART_BYTES:])
+                pieces.append(chunk)
+                size_bytes += len(chunk)
+        last, self._left = pieces.pop(), b""
+        if size_bytes > PART_BYTES:
+            keep = len(last) - (size_bytes - PART_BYTES)
+            last, self._left = last[:keep], last[keep:]
         self.ended = self.ended and not self._left
-        del gathered[PART_BYTES:]
-        self.size_bytes += len(gathered)
-        return bytes(gathered)
+        # Copied once, here: parts are most of the memory that an upload takes.
+        part = b"".join((*pieces, last))
+        self.size_bytes += len(part)
+        return part
 
 
 class _Reading:
