@@ -5,8 +5,9 @@
 
 Digests are taken of the very pieces that go to the other side, while they go: nothing is read
 twice, and nothing but these pieces is in memory. Source and target hash, as they have the piece in
-hand on a thread anyway: on the loop it would cost as much time as all the rest. A file that comes short or changed is asked for
-again, since a proxy may be at fault; when it stays so, the repository is.
+hand on a thread anyway: on the loop it would cost as much time as all the rest. A file that comes
+short or changed is asked for again, since a proxy may be at fault; when it stays so, the repository
+is.
 
 Up to `TRANSFERS_MAX` files are under way at a time: small ones cost a round trip each.
 
