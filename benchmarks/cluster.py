@@ -23,7 +23,7 @@ from typing import TextIO
 
 from benchmarks import processes
 from benchmarks.bare_plane import refuse
-from benchmarks.cluster_files import HOST, Place, places, write_configuration
+from benchmarks.cluster_files import HOST, PARTITIONS, Place, places, write_configuration
 from benchmarks.failover import FailOver, find_led_by, patch_until_committed
 from benchmarks.load import Submit, make_batches
 from benchmarks.world import WorldFailed
@@ -51,13 +51,13 @@ LOOK_AFTER_S = 0.2
 class ClusterWorld:
     """Implements `world.World`; it alone has idle nodes, and leaders that may be killed."""
 
-    def __init__(self, directory: Path, replication: int) -> None:
+    def __init__(self, directory: Path, replication: int, partitions: int = PARTITIONS) -> None:
         self.directory = directory
         self._replication = replication
         self._places = places(processes.free_ports(9))
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._files = [
-            write_configuration(directory, place, self._places, replication)
+            write_configuration(directory, place, self._places, replication, partitions)
             for place in self._places
         ]
         self._node: Node | None = None
@@ -76,6 +76,12 @@ class ClusterWorld:
     @property
     def idle_process_ids(self) -> list[int]:
         return [child.pid for child in self._children.values()]
+
+    @property
+    def node(self) -> Node:
+        """The node in this process."""
+        assert self._node is not None, "the world is open"
+        return self._node
 
     @property
     def submit(self) -> Submit:
@@ -197,9 +203,11 @@ class ClusterWorld:
 
 
 @asynccontextmanager
-async def cluster_world(directory: Path, replication: int) -> AsyncIterator[ClusterWorld]:
+async def cluster_world(
+    directory: Path, replication: int, partitions: int = PARTITIONS
+) -> AsyncIterator[ClusterWorld]:
     """Three nodes for as long as the context lasts."""
-    world = ClusterWorld(directory, replication)
+    world = ClusterWorld(directory, replication, partitions)
     try:
         await world.open()
         yield world

@@ -35,7 +35,11 @@ def places(ports: list[int]) -> list[Place]:
 
 
 def write_configuration(
-    directory: Path, place: Place, everybody: list[Place], replication: int
+    directory: Path,
+    place: Place,
+    everybody: list[Place],
+    replication: int,
+    partitions: int = PARTITIONS,
 ) -> Path:
     """The node's TOML file; the first node founds the cluster."""
     addresses = ", ".join(f'"{other.address}"' for other in everybody)
@@ -47,7 +51,7 @@ bind-ip = "{HOST}"
 bind-port = {place.fabric_port}
 advertised-address = "{place.address}"
 auto-provision = {"true" if place.number == 1 else "false"}
-default-num-partitions = {PARTITIONS}
+default-num-partitions = {partitions}
 default-replication = {replication}
 log-format = "compact"
 log-disable-ansi-codes = true

@@ -65,7 +65,7 @@ async def patch_until_committed(
     Raises WorldFailed with the last reason.
     """
     survivors = [member.id for member in node.cache.nodes.value.members() if member.id != dead.id]
-    key = _key_of(node, partition)
+    key = key_of(node, partition)
     give_up_at = monotonic() + GIVE_UP_S
     for attempt in count():
         request = PatchState(partition, SERVICE, key, {"attempt": b"%d" % attempt})
@@ -92,7 +92,7 @@ async def _leads(
     return None
 
 
-def _key_of(node: Node, partition: PartitionId) -> str:
+def key_of(node: Node, partition: PartitionId) -> str:
     """A key whose state that partition keeps."""
     table = node.cache.partition_table.value
     for number in count():

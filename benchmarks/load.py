@@ -61,6 +61,10 @@ class ClosedLoop:
         elapsed = perf_counter() - started
         return Load(len(self._latencies), self._failures, elapsed, self._latencies)
 
+    def stop(self) -> None:
+        """End before the time is over."""
+        self._end = 0.0
+
     def start(self, slot: _Slot) -> None:
         """Submit the slot's batch."""
         slot.started = perf_counter()

@@ -222,6 +222,11 @@ class FileEntry:
 FILE_CHUNK_BYTES_MAX = 1024 * 1024
 """Largest piece that `Disk.read_chunks` yields."""
 
+Look: TypeAlias = Callable[[bytes], None]
+"""Called with each piece of a file, in order, on the thread that reads or writes it: what takes its
+time, such as hashing, does not hold the loop then. It must not raise.
+"""
+
 
 class Disk(Protocol):
     """Everything below one node's data directory. Paths are relative and use `/`."""
@@ -254,21 +259,28 @@ class Disk(Protocol):
         """The files directly in a directory, by name; none when it is not there."""
         ...
 
+    async def discard(self, path: str) -> None:
+        """`remove_tree`, off the loop: for what may be large. Waits for its end when cancelled."""
+        ...
+
     def rename(self, source: str, target: str) -> None:
         """Move a file or directory atomically and durably; nothing may be at `target`, and a store
         in it MUST be closed. Raises StoreError.
         """
         ...
 
-    def read_chunks(self, path: str) -> AsyncGenerator[bytes]:
-        """A file of any size in pieces, in order, off the loop; close it when done. Raises
-        StoreError.
+    def read_chunks(self, path: str, look: Look | None = None) -> AsyncGenerator[bytes]:
+        """A file of any size in pieces, in order, off the loop; close it when done. `look` sees
+        each before it is yielded. Raises StoreError.
         """
         ...
 
-    async def write_chunks(self, path: str, chunks: AsyncIterator[bytes]) -> None:
+    async def write_chunks(
+        self, path: str, chunks: AsyncIterator[bytes], look: Look | None = None
+    ) -> None:
         """Write a file of any size, off the loop; it appears whole and durable, or not at all.
-        Raises StoreError, StoreFull, and what `chunks` raises.
+        `look` sees each piece that is written. Raises StoreError, StoreFull, and what `chunks`
+        raises.
         """
         ...
 

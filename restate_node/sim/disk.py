@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from restate_node.runtime.ports import (
     FILE_CHUNK_BYTES_MAX,
     FileEntry,
+    Look,
     StoreBusy,
     StoreError,
     StoreFull,
@@ -342,18 +343,32 @@ class SimDisk:
             files[target + name[len(source) :]] = files.pop(name)
         self._medium.trace(f"rename {source} to {target}")
 
-    async def read_chunks(self, path: str) -> AsyncGenerator[bytes]:
+    async def discard(self, path: str) -> None:
+        await asyncio.sleep(self._medium.sync_seconds())
+        self.remove_tree(path)
+
+    async def read_chunks(self, path: str, look: Look | None = None) -> AsyncGenerator[bytes]:
         content = self.read_file(path)
         if content is None:
             raise StoreError(f"{path}: there is no such file")
         for start in range(0, len(content), FILE_CHUNK_BYTES_MAX):
             await asyncio.sleep(self._medium.sync_seconds())
             self._check_alive()
-            yield content[start : start + FILE_CHUNK_BYTES_MAX]
+            piece = content[start : start + FILE_CHUNK_BYTES_MAX]
+            if look is not None:
+                look(piece)
+            yield piece
 
-    async def write_chunks(self, path: str, chunks: AsyncIterator[bytes]) -> None:
+    async def write_chunks(
+        self, path: str, chunks: AsyncIterator[bytes], look: Look | None = None
+    ) -> None:
         normal(path)
-        content = b"".join([chunk async for chunk in chunks])
+        pieces: list[bytes] = []
+        async for chunk in chunks:
+            if look is not None:
+                look(chunk)
+            pieces.append(chunk)
+        content = b"".join(pieces)
         await asyncio.sleep(self._medium.sync_seconds())
         self.write_file(path, content)
 

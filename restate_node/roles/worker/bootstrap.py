@@ -4,7 +4,7 @@
     no store                      the newest snapshot if there is one, else begin empty
     trim gap up to LSN x          a snapshot that reaches x, in place of the store
 
-    repository ─▶ pp-snapshots/<p>, verified ─▶ db/<p> removed ─▶ renamed to db/<p> ─▶ opened
+    repository ─▶ pp-snapshots/<p>, verified ─▶ db/<p> moved aside ─▶ renamed to db/<p> ─▶ opened
 
 A gap is never skipped: without a snapshot that bridges it the processor is parked, says what is
 missing in the words of the operations manual, and tries again. The old store goes only when the new
@@ -111,10 +111,16 @@ class Bootstrap:
             raise UnusableSnapshot(f"{snapshot} holds keys {theirs}, this partition {ours}")
 
     async def _swap(self, directory: DiskDirectory, found: DownloadedSnapshot) -> None:
-        """In one turn of the loop: the store is closed, and nobody opens it meanwhile."""
+        """In one turn of the loop: the store is closed, and nobody opens it meanwhile. The old one
+        is moved aside first, for to remove it takes long.
+        """
         disk, place = self._context.disk, store_path(self._partition.id)
-        disk.remove_tree(place)
+        aside = f"{directory.path}-replaced"
+        disk.remove_tree(aside)
+        if disk.exists(place):
+            disk.rename(place, aside)
         disk.rename(directory.path, place)
+        await disk.discard(aside)
         logger.info(
             "Downloaded partition snapshot: it replaces the local store",
             partition=self._partition.id,

@@ -1,11 +1,13 @@
 """The files of one snapshot, from a directory to the object store and back, counted and hashed.
 
-    SnapshotSource.read ─▶ count, SHA-256 ─▶ ObjectStore.upload
-    ObjectStore.open_read ─▶ count, SHA-256 ─▶ SnapshotTarget.write
+    SnapshotSource.read, SHA-256 ─▶ count ─▶ ObjectStore.upload
+    ObjectStore.open_read ─▶ count ─▶ SHA-256, SnapshotTarget.write
 
 Digests are taken of the very pieces that go to the other side, while they go: nothing is read
-twice, and nothing but these pieces is in memory. A file that comes short or changed is asked for
-again, since a proxy may be at fault; when it stays so, the repository is.
+twice, and nothing but these pieces is in memory. Source and target hash, as they have the piece in
+hand on a thread anyway: on the loop it would cost as much time as all the rest. A file that comes
+short or changed is asked for again, since a proxy may be at fault; when it stays so, the repository
+is.
 
 Up to `TRANSFERS_MAX` files are under way at a time: small ones cost a round trip each.
 
@@ -22,7 +24,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from restate_node.roles.worker.snapshot_errors import SnapshotSourceChanged
-from restate_node.runtime.ports import ObjectMissing, ObjectStore, ObjectStoreUnavailable
+from restate_node.runtime.ports import Look, ObjectMissing, ObjectStore, ObjectStoreUnavailable
 from restate_node.types.snapshots import SnapshotFile
 
 TRANSFERS_MAX: Final = 8
@@ -46,16 +48,18 @@ class SnapshotSource(Protocol):
         """Every file; names are plain, without directories."""
         ...
 
-    def read(self, name: str) -> AsyncGenerator[bytes]:
-        """The content in pieces of at most a mebibyte."""
+    def read(self, name: str, look: Look) -> AsyncGenerator[bytes]:
+        """The content in pieces of at most a mebibyte; `look` MUST see each of them first."""
         ...
 
 
 class SnapshotTarget(Protocol):
     """A directory aside, that becomes the partition's state only when all of it is verified."""
 
-    async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
-        """Create or replace one file; names are plain. Several may be written at a time."""
+    async def write(self, name: str, chunks: AsyncIterator[bytes], look: Look) -> None:
+        """Create or replace one file; names are plain. Several may be written at a time. `look`
+        MUST see each piece that is written: without it the file counts as bad.
+        """
         ...
 
     async def clear(self) -> None:
@@ -64,7 +68,7 @@ class SnapshotTarget(Protocol):
 
 
 class Digest:
-    """Counts and hashes what flows through."""
+    """Hashes what it is shown; counts what flows through on the loop."""
 
     __slots__ = ("_sha256", "size_bytes")
 
@@ -72,9 +76,12 @@ class Digest:
         self._sha256 = hashlib.sha256()
         self.size_bytes = 0
 
-    def add(self, chunk: bytes) -> None:
-        self._sha256.update(chunk)
+    def count(self, chunk: bytes) -> None:
         self.size_bytes += len(chunk)
+
+    def look(self, chunk: bytes) -> None:
+        """On whatever thread has the piece; one at a time."""
+        self._sha256.update(chunk)
 
     @property
     def sha256(self) -> str:
@@ -131,8 +138,9 @@ class Nowhere:
     def __init__(self) -> None:
         self.read_bytes = 0
 
-    async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+    async def write(self, name: str, chunks: AsyncIterator[bytes], look: Look) -> None:
         async for chunk in chunks:
+            look(chunk)
             self.read_bytes += len(chunk)
 
     async def clear(self) -> None:
@@ -142,9 +150,9 @@ class Nowhere:
 async def _outgoing(
     source: SnapshotSource, file: SourceFile, digest: Digest
 ) -> AsyncGenerator[bytes]:
-    async with aclosing(source.read(file.name)) as chunks:
+    async with aclosing(source.read(file.name, digest.look)) as chunks:
         async for chunk in chunks:
-            digest.add(chunk)
+            digest.count(chunk)
             yield chunk
     # Raised inside of the upload, so that the object never comes to be.
     if digest.size_bytes != file.size_bytes:
@@ -162,7 +170,7 @@ async def _fetch(
         digest = Digest()
         try:
             async with aclosing(_incoming(objects, key, file.size_bytes, digest)) as chunks:
-                await target.write(file.name, chunks)
+                await target.write(file.name, chunks, digest.look)
         except ObjectMissing:
             return "is missing"
         except ObjectStoreUnavailable:
@@ -180,7 +188,7 @@ async def _incoming(
 ) -> AsyncGenerator[bytes]:
     async with aclosing(objects.open_read(key)) as chunks:
         async for chunk in chunks:
-            digest.add(chunk)
+            digest.count(chunk)
             if digest.size_bytes > size_bytes:
                 return  # too long: do not fill the disk with it
             yield chunk

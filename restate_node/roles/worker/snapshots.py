@@ -29,7 +29,7 @@ from restate_node.roles.worker.partition_store import PartitionStore
 from restate_node.roles.worker.snapshot_errors import SnapshotError
 from restate_node.roles.worker.snapshot_repository import SnapshotRepository, SnapshotStatus
 from restate_node.roles.worker.snapshot_transfer import SourceFile
-from restate_node.runtime.ports import Disk, ObjectStoreError, StoreError
+from restate_node.runtime.ports import Disk, Look, ObjectStoreError, StoreError
 from restate_node.types.offsets import Lsn
 from restate_node.types.partitions import Partition
 from restate_node.types.snapshots import RetainedSnapshot, SnapshotId
@@ -61,17 +61,17 @@ class DiskDirectory:
         """By name."""
         return [SourceFile(file.name, file.size_bytes) for file in self._disk.list_files(self.path)]
 
-    def read(self, name: str) -> AsyncGenerator[bytes]:
+    def read(self, name: str, look: Look) -> AsyncGenerator[bytes]:
         """One file in pieces."""
-        return self._disk.read_chunks(f"{self.path}/{name}")
+        return self._disk.read_chunks(f"{self.path}/{name}", look)
 
-    async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+    async def write(self, name: str, chunks: AsyncIterator[bytes], look: Look) -> None:
         """One file, whole or not at all."""
-        await self._disk.write_chunks(f"{self.path}/{name}", chunks)
+        await self._disk.write_chunks(f"{self.path}/{name}", chunks, look)
 
     async def clear(self) -> None:
         """Remove the directory."""
-        self._disk.remove_tree(self.path)
+        await self._disk.discard(self.path)
 
 
 def remove_leftovers(disk: Disk) -> None:
@@ -180,7 +180,7 @@ class PartitionSnapshots:
             )
         finally:
             with suppress(StoreError):  # The next start removes what stays.
-                disk.remove_tree(directory.path)
+                await directory.clear()
         self._status = published.status
         self._jitter = self._context.rng.random()
         logger.info(

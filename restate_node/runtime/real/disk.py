@@ -27,6 +27,7 @@ from weakref import WeakValueDictionary
 from restate_node.runtime.ports import (
     FILE_CHUNK_BYTES_MAX,
     FileEntry,
+    Look,
     StoreError,
     StoreLocked,
     StoreOptions,
@@ -116,6 +117,19 @@ class RealDisk:
                 return
             _sync_directory(place.parent)
 
+    async def discard(self, path: str) -> None:
+        """`remove_tree` on a thread: to free a large file takes milliseconds, and there are many.
+        Waits for its end when cancelled: whoever comes next must not find half of it.
+        """
+        removing = asyncio.ensure_future(asyncio.to_thread(self.remove_tree, path))
+        try:
+            await asyncio.shield(removing)
+        except asyncio.CancelledError:
+            await asyncio.wait([removing])
+            if not removing.cancelled():
+                removing.exception()
+            raise
+
     def list_files(self, path: str) -> list[FileEntry]:
         """The files directly in a directory, by name. Raises StoreError."""
         place = self._place(path)
@@ -136,34 +150,34 @@ class RealDisk:
             _sync_directory(new.parent)
             _sync_directory(old.parent)
 
-    async def read_chunks(self, path: str) -> AsyncGenerator[bytes]:
-        """A file in pieces, read on threads. Raises StoreError."""
+    async def read_chunks(self, path: str, look: Look | None = None) -> AsyncGenerator[bytes]:
+        """A file in pieces, read and looked at on threads. Raises StoreError."""
         place = self._place(path)
         with _mapped_errors(f"read {path}"):
             file = await asyncio.to_thread(place.open, "rb")
         try:
-            while chunk := await _read_chunk(file, path):
+            while chunk := await _read_chunk(file, path, look):
                 yield chunk
         finally:
             file.close()
 
-    async def write_chunks(self, path: str, chunks: AsyncIterator[bytes]) -> None:
+    async def write_chunks(
+        self, path: str, chunks: AsyncIterator[bytes], look: Look | None = None
+    ) -> None:
         """Write beside, sync, rename; on threads. Raises StoreError, StoreFull."""
         place = self._place(path)
         beside = place.with_name(f".{place.name}.new")
         with _mapped_errors(f"write {path}"):
-            self._make_directory(place.parent)
-            file = beside.open("wb")
+            file = await asyncio.to_thread(self._open_beside, beside)
         try:
             with file:
                 async for chunk in chunks:
                     with _mapped_errors(f"write {path}"):
-                        await asyncio.to_thread(file.write, chunk)
+                        await asyncio.to_thread(_write_chunk, file, chunk, look)
                 with _mapped_errors(f"sync {path}"):
                     await asyncio.to_thread(_sync_file, file)
             with _mapped_errors(f"write {path}"):
-                beside.replace(place)
-                _sync_directory(place.parent)
+                await asyncio.to_thread(_install, beside, place)
         finally:
             beside.unlink(missing_ok=True)
 
@@ -173,6 +187,10 @@ class RealDisk:
             raise ValueError(f"path {path!r} does not lead into the data directory")
         return self._base / relative
 
+    def _open_beside(self, beside: Path) -> BinaryIO:
+        self._make_directory(beside.parent)
+        return beside.open("wb")
+
     def _make_directory(self, directory: Path) -> None:
         """Create it with its parents, each name durable in the directory above."""
         missing = [place for place in (directory, *directory.parents) if not place.exists()]
@@ -181,9 +199,26 @@ class RealDisk:
             _sync_directory(place.parent)
 
 
-async def _read_chunk(file: BinaryIO, path: str) -> bytes:
+async def _read_chunk(file: BinaryIO, path: str, look: Look | None) -> bytes:
+    def read() -> bytes:
+        chunk = file.read(FILE_CHUNK_BYTES_MAX)
+        if look is not None:
+            look(chunk)
+        return chunk
+
     with _mapped_errors(f"read {path}"):
-        return await asyncio.to_thread(file.read, FILE_CHUNK_BYTES_MAX)
+        return await asyncio.to_thread(read)
+
+
+def _write_chunk(file: BinaryIO, chunk: bytes, look: Look | None) -> None:
+    if look is not None:
+        look(chunk)
+    file.write(chunk)
+
+
+def _install(beside: Path, place: Path) -> None:
+    beside.replace(place)
+    _sync_directory(place.parent)
 
 
 def _write_durably(place: Path, content: bytes) -> None:

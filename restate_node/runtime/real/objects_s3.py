@@ -113,6 +113,9 @@ class S3Objects:
 
     async def put(self, key: str, content: bytes, condition: PutCondition) -> str:
         """Write a small object; raises PreconditionFailed."""
+        return await self._put(key, io.BytesIO(content), condition)
+
+    async def _put(self, key: str, content: io.BytesIO, condition: PutCondition) -> str:
         place = self._place(key) | _condition_fields(condition)
 
         async def call(client: Client) -> str:
@@ -127,12 +130,12 @@ class S3Objects:
     async def upload(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         """Write an object of any size; nothing is seen of it before."""
         place, source = self._place(key), _PartSource(chunks)
-        first = await self._next_part(source)
+        await self._next_part(source)
         if not source.ended:
-            await self._upload_parts(key, place, source, first)
+            await self._upload_parts(key, place, source)
             return
         try:
-            await self.put(key, first, Unconditional())
+            await self._put(key, source.take(), Unconditional())
         finally:
             self._parts.release()
 
@@ -170,9 +173,7 @@ class S3Objects:
 
     # -- parts
 
-    async def _upload_parts(
-        self, key: str, place: dict[str, Any], source: _PartSource, first: bytes
-    ) -> None:
+    async def _upload_parts(self, key: str, place: dict[str, Any], source: _PartSource) -> None:
         doing = f"upload {self._name(key)}"
         try:
             created = await self._request(
@@ -183,7 +184,7 @@ class S3Objects:
             raise
         place = place | {"UploadId": created["UploadId"]}
         try:
-            etags = await self._send_parts(doing, place, source, first)
+            etags = await self._send_parts(doing, place, source)
             await self._complete(doing, place, etags, source.size_bytes)
         except BaseException:
             # Cancelled once already: this wait is short, and parts that stay are paid for.
@@ -191,27 +192,29 @@ class S3Objects:
             raise
 
     async def _send_parts(
-        self, doing: str, place: dict[str, Any], source: _PartSource, first: bytes
+        self, doing: str, place: dict[str, Any], source: _PartSource
     ) -> dict[int, str]:
-        """Each part holds its right to memory from its gathering until the service has it."""
+        """Each part holds its right to memory from its gathering until the service has it. No
+        frame but that of its task knows it, or it would stay for as long as the upload.
+        """
         etags: dict[int, str] = {}
 
-        def begin(group: asyncio.TaskGroup, number: int, part: bytes) -> None:
-            sending = group.create_task(self._send_part(doing, place, number, part, etags))
+        def begin(group: asyncio.TaskGroup, number: int) -> None:
+            sending = group.create_task(self._send_part(doing, place, number, source.take(), etags))
             # Not in a `finally` of the task: one that is cancelled before it starts has none.
             sending.add_done_callback(lambda _: self._parts.release())
 
         try:
             async with asyncio.TaskGroup() as group:
-                begin(group, 1, first)
+                begin(group, 1)
                 for number in range(2, PARTS_OF_AN_OBJECT_MAX + 1):
                     if source.ended:
                         break
-                    part = await self._next_part(source)
-                    if not part:  # the content ended where the part before did
+                    await self._next_part(source)
+                    if source.is_empty:  # the content ended where the part before did
                         self._parts.release()
                         break
-                    begin(group, number, part)
+                    begin(group, number)
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
         if not source.ended:
@@ -219,7 +222,12 @@ class S3Objects:
         return etags
 
     async def _send_part(
-        self, doing: str, place: dict[str, Any], number: int, part: bytes, etags: dict[int, str]
+        self,
+        doing: str,
+        place: dict[str, Any],
+        number: int,
+        part: io.BytesIO,
+        etags: dict[int, str],
     ) -> None:
         async def call(client: Client) -> str:
             answer = await client.upload_part(**place, PartNumber=number, **_body_fields(part))
@@ -227,11 +235,13 @@ class S3Objects:
 
         etags[number] = await self._request(doing, call)
 
-    async def _next_part(self, source: _PartSource) -> bytes:
-        """The next part, and with it the right to keep it in memory, which is the caller's now."""
+    async def _next_part(self, source: _PartSource) -> None:
+        """Gather the next part, and with it the right to keep it in memory, which is the caller's
+        now.
+        """
         await self._parts.acquire()
         try:
-            return await source.gather()
+            await source.gather()
         except BaseException:
             self._parts.release()
             raise
@@ -293,23 +303,32 @@ class _PartSource:
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self._chunks = chunks
         self._left = b""
+        self._part = io.BytesIO()
         self.ended = False
         self.size_bytes = 0
 
-    async def gather(self) -> bytes:
+    @property
+    def is_empty(self) -> bool:
+        """There is nothing in the part that was gathered."""
+        return not self._part.getbuffer().nbytes
+
+    async def gather(self) -> None:
         """The next part; one before the end is full, and the last may be empty."""
-        gathered = bytearray(self._left)
-        while len(gathered) < PART_BYTES and not self.ended:
-            chunk = await anext(self._chunks, None)
+        room = PART_BYTES
+        while room and not self.ended:
+            chunk = self._left or await anext(self._chunks, None)
             if chunk is None:
                 self.ended = True
-            else:
-                gathered += chunk
-        self._left = bytes(gathered[PART_BYTES:])
-        self.ended = self.ended and not self._left
-        del gathered[PART_BYTES:]
-        self.size_bytes += len(gathered)
-        return bytes(gathered)
+                break
+            self._part.write(chunk[:room])
+            self._left = chunk[room:]
+            room -= min(room, len(chunk))
+        self.size_bytes += PART_BYTES - room
+
+    def take(self) -> io.BytesIO:
+        """The part that was gathered; from now on it is the caller's alone."""
+        part, self._part = self._part, io.BytesIO()
+        return part
 
 
 class _Reading:
@@ -379,13 +398,15 @@ def _condition_fields(condition: PutCondition) -> dict[str, str]:
             return {}
 
 
-def _body_fields(content: bytes) -> dict[str, Any]:
+def _body_fields(content: io.BytesIO) -> dict[str, Any]:
     """Called on the client's thread: hashing takes its time, and gives up the interpreter's lock.
 
-    A stream, for aiohttp sends bytes of this size in one breath.
+    A stream, for aiohttp sends bytes of this size in one breath; one that was written to, not made
+    of bytes, for it would copy these. The library leaves it open.
     """
-    digest = hashlib.md5(content, usedforsecurity=False).digest()
-    return {"Body": io.BytesIO(content), "ContentMD5": b64encode(digest).decode()}
+    content.seek(0)
+    digest = hashlib.md5(content.getbuffer(), usedforsecurity=False).digest()
+    return {"Body": content, "ContentMD5": b64encode(digest).decode()}
 
 
 def _pause_s(retry: RetryOptions, attempt: int, rng: Random) -> float:

@@ -18,6 +18,7 @@ from restate_node.roles.worker.snapshot_repository import (
     SnapshotRepository,
 )
 from restate_node.roles.worker.snapshot_transfer import SourceFile
+from restate_node.runtime.ports import Look
 from restate_node.runtime.tasks import TaskCenter
 from restate_node.sim.hosts import Incarnation, SimClock, current_incarnation
 from restate_node.sim.loop import SimLoop, simulate
@@ -47,12 +48,17 @@ class Files:
             for name, content in self.contents.items()
         ]
 
-    async def read(self, name: str) -> AsyncGenerator[bytes]:
+    async def read(self, name: str, look: Look) -> AsyncGenerator[bytes]:
         for start in range(0, len(self.contents[name]), 1000):
-            yield self.contents[name][start : start + 1000]
+            piece = self.contents[name][start : start + 1000]
+            look(piece)
+            yield piece
 
-    async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
-        self.contents[name] = b"".join([chunk async for chunk in chunks])
+    async def write(self, name: str, chunks: AsyncIterator[bytes], look: Look) -> None:
+        self.contents[name] = b""
+        async for chunk in chunks:
+            look(chunk)
+            self.contents[name] += chunk
 
     async def clear(self) -> None:
         self.contents.clear()

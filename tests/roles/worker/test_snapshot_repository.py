@@ -20,7 +20,7 @@ from restate_node.roles.worker.snapshot_repository import (
     RepositoryIdentity,
 )
 from restate_node.roles.worker.snapshot_transfer import Nowhere
-from restate_node.runtime.ports import ObjectStoreUnavailable
+from restate_node.runtime.ports import Look, ObjectStoreUnavailable
 from restate_node.sim.hosts import Incarnation
 from restate_node.sim.objects import ObjectFaults
 from restate_node.types.offsets import Lsn
@@ -311,10 +311,10 @@ def test_pruned_under_a_download() -> None:
     class Late(Files):
         pruned: asyncio.Task[None] | None = None
 
-        async def write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+        async def write(self, name: str, chunks: AsyncIterator[bytes], look: Look) -> None:
             self.pruned = self.pruned or asyncio.create_task(self.prune())
             await self.pruned
-            await super().write(name, chunks)
+            await super().write(name, chunks, look)
 
         async def prune(self) -> None:
             await publish(nodes.node(), 20)
@@ -338,10 +338,10 @@ def test_memory_is_bounded_by_pieces() -> None:
         open_now = 0
         open_most = 0
 
-        async def read(self, name: str) -> AsyncGenerator[bytes]:
+        async def read(self, name: str, look: Look) -> AsyncGenerator[bytes]:
             self.open_now += 1
             self.open_most = max(self.open_most, self.open_now)
-            async for chunk in super().read(name):
+            async for chunk in super().read(name, look):
                 yield chunk
             self.open_now -= 1
 

@@ -66,6 +66,25 @@ async def test_large_files_are_written_and_read_in_pieces(machine: Machine) -> N
         await content(machine.disk, "d/none")
 
 
+async def test_pieces_are_looked_at(machine: Machine) -> None:
+    """Goal: what is looked at is what is read or written, in order. Method: collect both ways."""
+    whole, written, read = bytes(range(256)) * 8192, bytearray(), bytearray()
+    chunks = pieces(whole[:1_000_000], whole[1_000_000:])
+    await machine.disk.write_chunks("d/large", chunks, written.extend)
+    async for chunk in machine.disk.read_chunks("d/large", read.extend):
+        assert read.endswith(chunk)
+    assert written == read == whole
+
+
+async def test_trees_are_discarded(machine: Machine) -> None:
+    """Goal: gone with all below; what is not there is fine. Method: files, then again."""
+    machine.disk.write_file("a/one", b"1")
+    machine.disk.write_file("a/b/two", b"2")
+    for _ in range(2):
+        await machine.disk.discard("a")
+        assert not machine.disk.exists("a")
+
+
 async def test_a_file_whose_source_fails_does_not_appear(machine: Machine) -> None:
     """Goal: whole or not at all. Method: a source that breaks after its first piece."""
 
