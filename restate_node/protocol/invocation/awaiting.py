@@ -66,8 +66,9 @@ def wakes(point: AwaitPoint, arrived: NotificationId, known: Known) -> bool:
 
 
 def is_hopeless(point: AwaitPoint) -> bool:
-    """Nothing is waited for: it could never go on."""
-    return next(notifications(point), None) is None
+    """It could never go on: it waits for nothing, or for a race that nobody runs in."""
+    waits_for_nothing = next(notifications(point), None) is None
+    return waits_for_nothing or not is_runnable(point, lambda _: Arrival.SUCCESS)
 
 
 def notifications(point: AwaitPoint) -> Iterator[NotificationId]:

@@ -119,11 +119,27 @@ def test_news_never_puts_to_sleep(
         assert runnable(point, " ".join(f"{number}{sign}" for number, sign in more.items()))
 
 
+def has_empty_race(point: AwaitPoint) -> bool:
+    """A race without runners, anywhere in the tree."""
+    runners = (*notifications(point), *point.nested)
+    is_empty = point.combinator is Combinator.FIRST_COMPLETED and not runners
+    return is_empty or any(has_empty_race(nested) for nested in point.nested)
+
+
 @given(POINTS)
 def test_everything_there_wakes_unless_nothing_is_awaited(point: AwaitPoint) -> None:
     """Goal: nobody hangs. How: any tree that waits for something, all of it arrived."""
-    if not is_hopeless(point):
+    if any(notifications(point)) and not has_empty_race(point):
         assert is_runnable(point, lambda _: Arrival.SUCCESS)
+        assert not is_hopeless(point)
+
+
+def test_a_race_without_runners_is_found_out() -> None:
+    """Goal: a handler that nothing can wake is told so at once. How: all of a completion and an
+    empty race.
+    """
+    point = AwaitPoint((1,), nested=(AwaitPoint(),), combinator=Combinator.ALL_COMPLETED)
+    assert is_hopeless(point)
 
 
 def test_signals_are_looked_up_by_what_they_are() -> None:

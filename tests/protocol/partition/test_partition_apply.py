@@ -237,3 +237,10 @@ def test_damaged_rows_are_noticed(variable: int, read: object) -> None:
     assert callable(read)
     with pytest.raises(tables.CorruptTable):
         read(rows)
+
+
+def test_the_version_is_the_one_that_restates_tools_compute() -> None:
+    """Goal: `restate kv patch` replaces what it has read. Method: a version that the tool sent."""
+    owner = StateOwner(7, "Mapping", "k")
+    state = [StateEntry(owner, "a", b"1"), StateEntry(owner, "b", b'"x"')]
+    assert state_version(state) == "KD8X8IxfPXeQmeDZGkNBNMpRWrvH2Cmgrl9O7NH4sxE"

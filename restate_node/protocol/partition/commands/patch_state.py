@@ -6,11 +6,11 @@ is asked for, so it costs nothing to keep, and equal states have equal versions 
 
 from __future__ import annotations
 
+import hashlib
 import struct
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from typing import Final
-
-import xxhash
 
 from restate_node.protocol.partition import tables
 from restate_node.protocol.partition.effects import PatchRejected, StatePatched
@@ -18,7 +18,7 @@ from restate_node.protocol.partition.machine import Machine
 from restate_node.protocol.partition.tables import StateEntry, StateOwner
 from restate_node.types.wal import PatchState
 
-_LENGTHS: Final = struct.Struct(">QQ")
+_INDEX: Final = struct.Struct(">Q")
 
 
 def patch_state(machine: Machine, partition_key: int, command: PatchState) -> None:
@@ -37,11 +37,14 @@ def patch_state(machine: Machine, partition_key: int, command: PatchState) -> No
 
 
 def state_version(entries: Iterable[StateEntry]) -> str:
-    """The version of a state whose entries come in the order of their names."""
-    digest = xxhash.xxh3_128()
-    for entry in entries:
-        name = entry.name.encode()
-        digest.update(_LENGTHS.pack(len(name), len(entry.value)))
-        digest.update(name)
-        digest.update(entry.value)
-    return digest.hexdigest()
+    """The version of a state whose entries come in the order of their names.
+
+    Contract: Restate's command-line tool computes the same from what it has read, SHA-256 of
+
+        index u64 | 01 | name | 02 | value | 03      for each entry, in base64 for URLs
+    """
+    digest = hashlib.sha256()
+    for index, entry in enumerate(entries):
+        digest.update(_INDEX.pack(index))
+        digest.update(b"\x01" + entry.name.encode() + b"\x02" + entry.value + b"\x03")
+    return urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
