@@ -47,7 +47,7 @@ class Reclaim:
         self._noted = asyncio.Event()
 
     def note(self, deleted: DeleteRange) -> None:
-        """These rows are gone, their bytes are not. A later trim of a loglet contains the former."""
+        """The rows are gone, their bytes are not. A later trim of a loglet contains the former."""
         if deleted.start >= deleted.end:
             return
         if len(self._ranges) < RANGES_MAX or deleted.start in self._ranges:
