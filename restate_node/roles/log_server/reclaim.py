@@ -1,7 +1,8 @@
 """Gives back the disk that trimmed records took.
 
     trim ─▶ range deleted ─▶ a row of some bytes: nothing is free yet
-                 └─ `PAUSE_S` later ─▶ files in that range merged ─▶ what was deleted is gone
+                 └─ `PAUSE_S` later ─▶ memory to files, so that the write-ahead log goes
+                                    ─▶ files in that range merged ─▶ what was deleted is gone
 
 The database merges files only when there are enough of them, so a log that is trimmed and then left
 alone would keep its disk for ever. Merged is only what overlaps the trimmed range. Rows are sorted
@@ -34,6 +35,10 @@ RANGES_MAX: Final = 1_000
 class Mergeable(Protocol):
     """The part of a store that this needs."""
 
+    async def flush(self) -> None:
+        """Raises StoreError."""
+        ...
+
     async def compact_range(self, family: str, start: bytes, end: bytes) -> None:
         """Raises StoreError."""
         ...
@@ -61,8 +66,11 @@ class Reclaim:
             await asyncio.sleep(PAUSE_S)
             self._noted.clear()
             ranges, self._ranges = self._ranges, {}
-            for one in ranges.values():
-                try:
+            try:
+                # The write-ahead log holds the records too, until every family that it knows of is
+                # in files; the one beside the records is small and would stay in memory for long.
+                await store.flush()
+                for one in ranges.values():
                     await store.compact_range(one.family, one.start, one.end)
-                except StoreError as error:
-                    logger.info("trimmed records keep their disk for now", reason=str(error))
+            except StoreError as error:
+                logger.info("trimmed records keep their disk for now", reason=str(error))

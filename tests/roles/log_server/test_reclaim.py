@@ -17,6 +17,10 @@ class Merging:
     def __init__(self) -> None:
         self.merged: list[tuple[bytes, bytes]] = []
         self.refuses = False
+        self.flushes = 0
+
+    async def flush(self) -> None:
+        self.flushes += 1
 
     async def compact_range(self, family: str, start: bytes, end: bytes) -> None:
         assert family == DATA
@@ -50,6 +54,7 @@ def test_trims_of_the_same_moment_are_merged_once() -> None:
         assert store.merged == [(b"a0", b"a2"), (b"c0", b"c5")]
         reclaim.note(DeleteRange(DATA, b"a0", b"a3"))
         await asyncio.sleep(PAUSE_S * 2)
+        assert store.flushes == 2
         assert store.merged[2:] == [(b"a0", b"a3")]
 
     run(main)
