@@ -124,7 +124,9 @@ class _Transfers:
         size = self._partition.size_bytes
         return [
             TransferFigures(f"snapshot, {self._place.name}", size, tuple(sent)),
-            TransferFigures(f"bootstrap, {self._place.name}", size, tuple(fetched)),
+            TransferFigures(
+                f"bootstrap, {self._place.name}", size, tuple(fetched), is_snapshot=False
+            ),
         ]
 
     async def _round(

@@ -200,6 +200,12 @@ class KeyValueStore(Protocol):
         """Merge files and drop what was deleted."""
         ...
 
+    async def compact_range(self, family: str, start: bytes, end: bytes) -> None:
+        """Merge the files that hold rows of `[start, end)`, and drop what was deleted there. Raises
+        StoreError.
+        """
+        ...
+
     async def checkpoint(self, path: str) -> None:
         """A copy of the store as it is, as files in a new directory of the same disk, which
         `Disk.open_store` can open after a rename. Nothing may be at `path`. Raises StoreError.

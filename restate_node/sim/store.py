@@ -301,6 +301,10 @@ class SimStore:
         self._check_writable()
         await asyncio.sleep(self._medium.timing(10).seconds())
 
+    async def compact_range(self, family: str, start: bytes, end: bytes) -> None:
+        assert start < end, (family, start, end)
+        await self.compact()
+
     async def checkpoint(self, path: str) -> None:
         await self.flush()
         self._check_writable()

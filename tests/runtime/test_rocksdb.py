@@ -71,6 +71,29 @@ async def test_a_crash_keeps_what_was_durable_and_whole_batches(
     await store.close()
 
 
+def disk_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.iterdir())
+
+
+async def test_merging_a_deleted_range_gives_its_disk_back(tmp_path: Path) -> None:
+    """Goal: the rows and the log that held them go, what lies beside stays. Method: write two
+    ranges, a few files of them, delete and merge one."""
+    store = RocksStore(tmp_path / "s", LOG, StoreMemory())
+    for number in range(64):
+        put(store, b"a%02d" % number, os.urandom(1 << 16))
+        put(store, b"b%02d" % number, b"kept")
+        if number % 8 == 7:
+            await store.flush()
+    full = disk_bytes(tmp_path / "s")
+    batch = store.batch()
+    batch.delete_range("data", b"a", b"b")
+    store.write(batch)
+    await store.compact_range("data", b"a", b"b")
+    assert disk_bytes(tmp_path / "s") < full // 10
+    assert len(store.scan("data", b"", b"z", rows_max=999)) == 64
+    await store.close()
+
+
 async def test_a_torn_tail_is_dropped_and_damage_before_it_refused(tmp_path: Path) -> None:
     """Goal: a crash is repaired, a loss is told. Method: flip an early byte, cut the end."""
     crashed_store(tmp_path / "s", "log")

@@ -13,7 +13,7 @@ what is in doubt, because a repair takes them for a promise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeVar, assert_never
 
 import structlog
@@ -36,6 +36,7 @@ from restate_node.protocol.loglet_store import (
 from restate_node.roles.log_server.log_store import (
     Change,
     CorruptStore,
+    DeleteRange,
     LogStore,
     persisted_row,
     run_row,
@@ -86,13 +87,25 @@ class _TailWaiter(NamedTuple):
     until: float
 
 
+def _keep_quiet(_: DeleteRange) -> None:
+    """Nobody wants to know."""
+
+
 class LogletWorker:
     """One loglet of this log server."""
 
-    def __init__(self, state: LogletState, store: LogStore, writer: Writer) -> None:
+    def __init__(
+        self,
+        state: LogletState,
+        store: LogStore,
+        writer: Writer,
+        on_deleted: Callable[[DeleteRange], None] = _keep_quiet,
+    ) -> None:
+        """`on_deleted` hears of trimmed rows when their deletion is durable."""
         self.state = state
         self._store = store
         self._writer = writer
+        self._on_deleted = on_deleted
         self._writes = 0
         self._doubtful: list[Span] = []
         self._tail_waiters: list[_TailWaiter] = []
@@ -350,7 +363,7 @@ class LogletWorker:
                 "trimmed records stay", loglet=loglet_text(self.state.loglet), reason=str(error)
             )
             return
-        self._write([rows], _needs_no_answer)
+        self._write([rows], lambda done: self._on_deleted(rows) if done else None)
 
     def _wait(
         self, waiters: list[tuple[Waited, Reply]], entry: tuple[Waited, Reply], reply: Reply
@@ -375,10 +388,6 @@ class LogletWorker:
         if not waiter.committed:
             tail = max(tail, self.state.local_tail)
         return waiter.offset <= tail or self.state.sealed
-
-
-def _needs_no_answer(_: bool) -> None:
-    """Rows below a trim point that stay for now go with the next trim."""
 
 
 def _part(store: Store, span: Span) -> StoredRun:

@@ -26,6 +26,7 @@ from restate_node.fabric.fabric import Fabric
 from restate_node.fabric.router import Reply
 from restate_node.roles.log_server.log_store import CorruptStore, LogStore
 from restate_node.roles.log_server.loglet_worker import LogletWorker
+from restate_node.roles.log_server.reclaim import Reclaim
 from restate_node.roles.log_server.start import StartMode
 from restate_node.roles.log_server.writer import Writer
 from restate_node.runtime.ports import Clock, StoreError
@@ -88,6 +89,7 @@ class LogServer:
         self._clock = clock
         self._tasks = tasks
         self._writer = Writer(store.store, self._disk_failed)
+        self._reclaim = Reclaim()
         self._workers: OrderedDict[LogletId, LogletWorker] = OrderedDict()
         self._loop = asyncio.get_running_loop()
         self._waited_for: set[LogletId] = set()
@@ -101,6 +103,8 @@ class LogServer:
         router.on(GetRecords, self._on_get_records)
         router.on(GetChecksums, self._on_get_checksums)
         self._tasks.spawn(TaskKind.LOG_SERVER, "log server writer", self._writer.run())
+        reclaiming = self._reclaim.run(self._store.store)
+        self._tasks.spawn(TaskKind.BACKGROUND, "log server disk", reclaiming)
         if mode is StartMode.WHOLE:
             self.serve_wholly()
 
@@ -150,7 +154,9 @@ class LogServer:
             self._workers.move_to_end(loglet)
             return worker
         try:
-            worker = LogletWorker(self._store.load(loglet), self._store, self._writer)
+            worker = LogletWorker(
+                self._store.load(loglet), self._store, self._writer, self._reclaim.note
+            )
         except (CorruptStore, StoreError) as error:
             raise RpcFailure(RpcCode.FAILED, str(error)) from None
         if self.state is LogServerState.FAIL_SAFE:

@@ -238,6 +238,18 @@ class RocksStore:
         """Merge all files of all families. Cancellation leaves it running."""
         await self._in_thread(self._compact_families)
 
+    async def compact_range(self, family: str, start: bytes, end: bytes) -> None:
+        """Merge the files that overlap the range. Cancellation leaves it running."""
+        home = self._families[family]
+
+        def work() -> None:
+            try:
+                home.rows.compact_range(home.prefix + start, home.prefix + end)
+            except Exception as error:
+                raise self._error(error, "compact") from error
+
+        await self._in_thread(work)
+
     async def checkpoint(self, path: str) -> None:
         """Copy the store, by links, into a directory that does not exist. Cancellation leaves it
         running.

@@ -123,6 +123,19 @@ async def test_what_was_flushed_survives_reopening(machine: Machine, options: St
     await again.close()
 
 
+async def test_a_range_is_merged(machine: Machine, options: StoreOptions) -> None:
+    """Goal: what was deleted stays so, what was not is there. Method: delete a range, merge it."""
+    store = machine.disk.open_store("merged", options)
+    fill(store, "data", {b"a": b"1", b"b": b"2", b"c": b"3"})
+    await store.flush()
+    batch = store.batch()
+    batch.delete_range("data", b"a", b"c")
+    store.write(batch)
+    await store.compact_range("data", b"a", b"c")
+    assert store.scan("data", b"", b"z", rows_max=9) == [(b"c", b"3")]
+    await store.close()
+
+
 async def test_a_store_is_open_once(machine: Machine, options: StoreOptions) -> None:
     """Goal: two writers are refused, and closing makes room. Method: open twice, close, open."""
     first = machine.disk.open_store("once", options)
