@@ -1,16 +1,19 @@
 """Time that passes when nothing else is left to do: a sleep of thirty days takes milliseconds.
 
     idle? ──no──▶ go on, a look every 50 ms of virtual time
-      └──yes──▶ the first thing that is due ─▶ leap there ─▶ whoever waits for it is woken
+      └──yes──▶ the first thing that is due ─▶ leap there ─▶ whoever waits for it is woken,
+                     │                          and who is due soon after, at that moment
                      └ nothing, and the test waits: Stuck
 
 A leap is what a suspended laptop sees when its lid opens: the wall clocks of all machines have
 moved, the monotonic ones have not. So nothing that nodes do every 100 ms is done 26 million times,
 no connection times out, and what is due is due: timers of handlers, delayed calls, retries, and
-timers (`asyncio.sleep`, `asyncio.timeout`) in the test and in its services, in their order.
+timers (`asyncio.sleep`, `asyncio.timeout`) in the test and in its services. All come due in the
+order of their moments, to the millisecond; what a node does then takes it some milliseconds more.
 
 *Idle* means: for a while no replica has applied a record, no byte went to or came from a service,
-every partition has a leader. Without that, a sleep could end before a step that is under way.
+every partition has a leader, nothing is late. Without that, a sleep could end before a step that is
+under way.
 
 Invariants: wall time never goes back; nothing that is due earlier is passed over.
 """
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -27,6 +31,8 @@ from restate_node.sim.loop import SimLoop
 from restate_node.testing.waits import Waits
 
 LOOK_S: Final = 0.05
+MARGIN_S: Final = 0.001
+"""Wall clocks have whole milliseconds."""
 IDLE_LOOKS: Final = 5
 STUCK_LOOKS: Final = 60
 LEAP_MS_MIN: Final = 100
@@ -58,6 +64,7 @@ class VirtualTime:
         self._seen: object = None
         self._idle_looks = 0
         self._advancing = 0
+        self._alarm: asyncio.TimerHandle | None = None
         self._waiters: list[asyncio.Future[None]] = []
         self.leaps = 0
 
@@ -97,11 +104,16 @@ class VirtualTime:
     async def run(self, on_stuck: OnStuck) -> None:
         """Leap whenever there is nothing else to do. As the world, until cancelled."""
         while True:
+            self._ring()
             await asyncio.sleep(LOOK_S)
             self._look()
             if self._idle_looks < IDLE_LOOKS:
                 continue
-            self._wake()
+            if self._waiters:
+                # Whoever waits for this acts before time leaps.
+                self._wake()
+                self._idle_looks = 0
+                continue
             if self._advancing:
                 continue
             due_ms = self._due_ms()
@@ -113,7 +125,8 @@ class VirtualTime:
 
     def _look(self) -> None:
         seen = self._activity()
-        quiet = seen == self._seen and self._is_settled()
+        is_late = self._waits.are_late(self.unix_ms())
+        quiet = seen == self._seen and not is_late and self._is_settled()
         self._idle_looks = self._idle_looks + 1 if quiet else 0
         self._seen = seen
 
@@ -139,5 +152,19 @@ class VirtualTime:
         self._loop.trace(f"leap {distance_ms}ms")
         self._clock.offset_ms += distance_ms
         self._loop.hasten(self._users, distance_ms / 1000)
-        self._waits.nudge(self.unix_ms())
+        self._ring()
         self._idle_looks = 0
+
+    def _ring(self) -> None:
+        """Wake who is due, and whoever is due before the next look when that moment comes."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        now_ms = self.unix_ms()
+        self._waits.nudge(now_ms)
+        due_ms = self._waits.earliest_ms(now_ms)
+        if due_ms is None or due_ms > now_ms + LOOK_S * 1000:
+            return
+        # Of the world: an alarm must not pass for a timer of the test that calls `advance`.
+        delay_s = (due_ms - now_ms) / 1000 + MARGIN_S
+        self._alarm = self._loop.call_later(delay_s, self._ring, context=Context())

@@ -2,6 +2,11 @@
 
     Timers.run ─┐ a probe notes who runs        earliest ─▶ how far time may leap
     Run.drive  ─┘ and forgets who has ended     nudge    ─▶ look at the clock again
+                                                are_late ─▶ time may not leap
+
+They sleep by the monotonic clock, until a moment of the wall clock. A leap leaves the former alone,
+so whoever sleeps then would oversleep: not only who is due where the leap ends, also who is due a
+millisecond later. So everybody is nudged at the moment that is his.
 
 Nodes are not told that they are watched: the two functions are replaced for as long as a cluster is
 under test, by ones that do the same. Lives that were killed are left out, they wait for nothing.
@@ -37,8 +42,12 @@ class Waits:
         moments = (_due_ms(watched) for watched in self._alive())
         return min((at for at in moments if at is not None and at > after_ms), default=None)
 
+    def are_late(self, now_ms: int) -> bool:
+        """Whether something that is due is not done: it waits for the log."""
+        return any(_is_late(watched, now_ms) for watched in self._alive())
+
     def nudge(self, now_ms: int) -> None:
-        """The clock was moved: those who are due now shall notice."""
+        """Those who are due now shall notice, although the monotonic clock tells them to sleep."""
         for watched in self._alive():
             due = _due_ms(watched)
             if due is None or due > now_ms:
@@ -70,3 +79,9 @@ def _due_ms(watched: Watched) -> int | None:
             return watched.next_ms
         case Run():
             return None if watched.attempt is not None else watched.next_retry_ms
+
+
+def _is_late(watched: Watched, now_ms: int) -> bool:
+    due_ms = _due_ms(watched)
+    is_due = due_ms is not None and due_ms <= now_ms
+    return is_due or (isinstance(watched, Timers) and watched.is_late)

@@ -37,6 +37,11 @@ def greeter(seen: Seen | None = None) -> Any:
         return f"Hello {name}"
 
     @service.handler()
+    async def greet_in(ctx: sdk.Context, seconds: float) -> str:
+        await ctx.sleep(timedelta(seconds=seconds))
+        return "Hello"
+
+    @service.handler()
     async def two_sleeps(ctx: sdk.Context, _: None) -> list[float]:
         moments = [await ctx.time()]
         for _again in range(2):

@@ -37,6 +37,12 @@ class Timers:
         self._proposed: set[bytes] = set()
         self._look = asyncio.Event()
         self._next_ms: int | None = None
+        self._is_late = False
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a timer was due at the last look: it is in the table until that is applied."""
+        return self._is_late
 
     @property
     def next_ms(self) -> int | None:
@@ -70,6 +76,7 @@ class Timers:
         timers = first_timers(self._store, ROWS_MAX)
         self._proposed &= {timer.key for timer in timers}
         self._next_ms = None
+        self._is_late = bool(timers) and timers[0].at_ms <= now_ms
         for timer in timers:
             if timer.at_ms > now_ms:
                 self._next_ms = timer.at_ms
