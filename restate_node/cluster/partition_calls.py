@@ -78,6 +78,8 @@ class PartitionCalls:
         self._fabric = fabric
         self._patience = patience or CallPatience()
         self._rounds: dict[_Round, None] = {}
+        self.pausing_count = 0
+        """Calls that no leader has now: they will ask one in a moment."""
 
     def start(self, tasks: TaskCenter) -> None:
         """End rounds whose leader is gone, from now on."""
@@ -116,7 +118,11 @@ class PartitionCalls:
                     tries.heard()
                     continue
                 tries.failed(f"{leader} answered: {failure}", failure.code)
-            await asyncio.sleep(tries.pause_s())
+            self.pausing_count += 1
+            try:
+                await asyncio.sleep(tries.pause_s())
+            finally:
+                self.pausing_count -= 1
 
     async def _round(
         self, place: _Round, request: msgspec.Struct, waits: bool

@@ -185,11 +185,11 @@ class Cluster(Client):
 
     def partition(self, *groups: Sequence[str]) -> None:
         """Cut the network: only nodes of one group reach each other."""
-        self._parts.network.partition([[self._machines.find(n).name for n in g] for g in groups])
+        self._machines.partition(groups)
 
     def heal(self) -> None:
         """Mend the network."""
-        self._parts.network.heal()
+        self._machines.heal()
 
     def leader(self, key: str) -> str:
         """The node that leads the partition of a key of virtual objects or workflows."""

@@ -113,6 +113,8 @@ class Machines:
     streams: Streams
     options: Sequence[NodeOptions]
     by_name: dict[str, Machine] = field(init=False)
+    _whole_at: float = 0.0
+    """When all has arrived, by the clock of the network, that the last cut had held up."""
 
     def __post_init__(self) -> None:
         names = [str(options.node_name) for options in self.options]
@@ -185,6 +187,19 @@ class Machines:
             services=self.surroundings.services(incarnation),
         )
 
+    # ------------------------------------------------------------ the network
+
+    def partition(self, groups: Sequence[Sequence[str]]) -> None:
+        """Cut it: only machines of one group reach each other."""
+        self.network.partition([[self.find(name).name for name in group] for group in groups])
+
+    def heal(self) -> None:
+        """Mend it."""
+        if self._is_cut:
+            network = self.network
+            self._whole_at = network.now() + network.options.retransmit_seconds_max
+        self.network.heal()
+
     # ------------------------------------------------------------ how they are
 
     def check(self) -> None:
@@ -222,6 +237,24 @@ class Machines:
             return False
         lives = frozenset(me for node in nodes if (me := node.cache.me) is not None)
         return all(_sees(node, lives, led) for node in nodes)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Settled, and nothing is on its way that a pause or a cut holds up."""
+        is_whole = not self._is_cut and self.network.now() >= self._whole_at
+        return self.is_settled and is_whole and not self._is_asking
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether nodes that run do not reach each other; they notice that only after a while."""
+        alive = {machine.name for machine in self.by_name.values() if machine.is_alive}
+        return any(alive.issuperset((source, to)) for source, to, _ in self.network.links.cuts())
+
+    @property
+    def _is_asking(self) -> bool:
+        """Whether a call makes a pause until it asks the leader that there may be by now."""
+        nodes = (machine.node for machine in self.ready)
+        return any(node and node.calls and node.calls.pausing_count for node in nodes)
 
     @property
     def progress(self) -> tuple[tuple[str, int, int], ...]:

@@ -119,7 +119,7 @@ async def _virtual(loop: SimLoop, options: ClusterOptions) -> AsyncGenerator[Clu
         clock,
         waits,
         parts.users,
-        lambda: parts.machines.is_settled,
+        lambda: parts.machines.is_at_rest,
         lambda: restate.activity,
     )
     restate.begin(time, None)

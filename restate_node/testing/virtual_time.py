@@ -12,8 +12,8 @@ timers (`asyncio.sleep`, `asyncio.timeout`) in the test and in its services. All
 order of their moments, to the millisecond; what a node does then takes it some milliseconds more.
 
 *Idle* means: for a while no replica has applied a record, no byte went to or came from a service,
-every partition has a leader, nothing is late. Without that, a sleep could end before a step that is
-under way.
+every partition has a leader, nobody looks for one, the network is whole, nothing is late. Without
+that, a sleep could end before a step that is under way.
 
 Invariants: wall time never goes back; nothing that is due earlier is passed over.
 """
@@ -51,7 +51,7 @@ class VirtualTime:
         clock: SimClock,
         waits: Waits,
         users: Collection[Incarnation],
-        is_settled: Callable[[], bool],
+        is_at_rest: Callable[[], bool],
         activity: Activity,
     ) -> None:
         self._loop = loop
@@ -59,7 +59,7 @@ class VirtualTime:
         self._waits = waits
         self._users = users
         """Lives of the test and its services; the collection may grow."""
-        self._is_settled = is_settled
+        self._is_at_rest = is_at_rest
         self._activity = activity
         self._seen: object = None
         self._idle_looks = 0
@@ -126,7 +126,7 @@ class VirtualTime:
     def _look(self) -> None:
         seen = self._activity()
         is_late = self._waits.are_late(self.unix_ms())
-        quiet = seen == self._seen and not is_late and self._is_settled()
+        quiet = seen == self._seen and not is_late and self._is_at_rest()
         self._idle_looks = self._idle_looks + 1 if quiet else 0
         self._seen = seen
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -74,6 +75,58 @@ async def test_the_network_is_cut(restate: Cluster) -> None:
     await restate.register(app(counter(seen)))
     restate.heal()
     assert await restate.call("Counter/ann/add", 1) == 1
+
+
+@pytest.mark.restate(app=app(greeter()), nodes=3, seeds=range(3))
+async def test_time_stands_still_while_the_network_is_cut(restate: Cluster) -> None:
+    """Goal: what a cut holds up is not overtaken by what is due in an hour. How: each node in turn
+    is cut off for a moment, shorter than the others need to miss it, when calls are due.
+    """
+    order: list[str] = []
+    begin = restate.time.now() + timedelta(hours=1)
+
+    async def call(left: timedelta) -> None:
+        await (await restate.send("Greeter/greet", "Ada", delay=left)).attach()
+        order.append("call")
+
+    for node in restate.nodes:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(4):
+                group.create_task(call(begin - restate.time.now()))
+            await asyncio.sleep((begin - restate.time.now()).total_seconds() - 0.005)
+            restate.partition([node], [other for other in restate.nodes if other != node])
+            leaps = restate.time.leaps
+            await asyncio.sleep(0.7)
+            assert restate.time.leaps == leaps
+            restate.heal()
+            await asyncio.sleep(3600)
+            order.append("an hour later")
+        assert order == ["call"] * 4 + ["an hour later"]
+        order.clear()
+        begin = restate.time.now() + timedelta(hours=1)
+
+
+@pytest.mark.restate(app=app(greeter()), nodes=3, seeds=range(4))
+async def test_calls_that_lose_their_leader_are_not_overtaken(restate: Cluster) -> None:
+    """Goal: who waits for a new leader hears of it before time leaps. How: the node that is asked
+    dies when calls are due, and the test sleeps for an hour.
+    """
+    begin = restate.time.now() + timedelta(hours=1)
+    order: list[str] = []
+
+    async def call() -> None:
+        left = begin - restate.time.now()
+        await (await restate.send("Greeter/greet", "Ada", delay=left)).attach()
+        order.append("call")
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(call())
+        await asyncio.sleep((begin - restate.time.now()).total_seconds() - 0.005)
+        restate.kill("n1")
+        await asyncio.sleep(3600)
+        order.append("an hour later")
+    assert order == ["call"] * 4 + ["an hour later"]
 
 
 async def test_a_slow_service(restate: Cluster) -> None:
