@@ -92,7 +92,8 @@ async def set_configuration(desk: Desk) -> str:
     await write_configuration(desk.console, wanted, force=force)
     text = configuration_text(wanted)
     # What was forced before stays as it is, and may be asked for again.
-    if asked == INFEASIBLE and not force and text != before:
+    was_forced = f"{{node: {INFEASIBLE}}}" in before
+    if asked == INFEASIBLE and not force and not was_forced:
         desk.found(f"config set was not refused although nobody can satisfy it: {text}")
     return f"config set {text}{' --force' if force else ''}"
 
