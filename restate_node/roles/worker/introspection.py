@@ -58,7 +58,7 @@ from restate_node.types.invocations import (
     id_text,
     partition_key_of_id,
 )
-from restate_node.types.journal import AwaitPoint, CompletionId
+from restate_node.types.journal import AwaitPoint, CompletionId, Entry
 from restate_node.types.partition_keys import partition_key_of_key
 from restate_node.wire import journal_codec
 from restate_node.wire.journal_texts import call_of, describe
@@ -289,7 +289,8 @@ def _future_json(point: AwaitPoint) -> str:
 
 def _journal(view: View, key: bytes, raw: bytes) -> Values:
     invocation, row = decode_entry(key, raw)
-    text = describe(row.entry, _callee(view, invocation, key, raw))
+    callee = _callee(view, invocation, row.entry)
+    text = describe(row.entry, callee)
     values: dict[str, Any] = {
         "partition_key": partition_key_of_id(invocation),
         "id": id_text(invocation),
@@ -308,21 +309,18 @@ def _journal(view: View, key: bytes, raw: bytes) -> Values:
     if text.call is not None:
         called = (text.call.service, text.call.key, text.call.handler)
         values["invoked_target"] = "/".join(part for part in called if part)
-        callee = _callee(view, invocation, key, raw)
         values["invoked_id"] = None if callee is None else id_text(callee)
     return values
 
 
-def _callee(
-    view: View, invocation: RawInvocationId, key: bytes, raw: bytes
-) -> RawInvocationId | None:
+def _callee(view: View, invocation: RawInvocationId, entry: Entry) -> RawInvocationId | None:
     """The id that a call made: it is in the notification behind it."""
-    call = call_of(decode_entry(key, raw)[1].entry)
+    call = call_of(entry)
     if call is None:
         return None
     index = read_notification(view.store, invocation, CompletionId(call.id_completion))
-    entry = None if index is None else read_entry(view.store, invocation, index)
-    callee = None if entry is None else journal_codec.invocation_id(entry)
+    told = None if index is None else read_entry(view.store, invocation, index)
+    callee = None if told is None else journal_codec.invocation_id(told)
     return None if callee is None else RawInvocationId(callee)
 
 

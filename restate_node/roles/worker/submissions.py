@@ -138,6 +138,8 @@ class Submissions:
         replies = [one.reply for some in self._submitted.values() for one in some]
         replies += [one.reply for some in self._waiting.values() for one in some]
         replies += self._operations.values()
-        self.__init__()
+        self._submitted.clear()
+        self._waiting.clear()
+        self._operations.clear()
         for reply in replies:
             reply(failure)

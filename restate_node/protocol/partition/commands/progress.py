@@ -108,9 +108,7 @@ def _keep_events(
 def _end(
     machine: Machine, invocation: RawInvocationId, record: InvocationRecord, end: RunEnd
 ) -> None:
-    """The run is over. What was completed meanwhile is in the rows, so the record is read anew by
-    nobody: messages to itself come later.
-    """
+    """The run is over. `record` is still the newest: messages to itself are applied behind this."""
     match end:
         case Completed():
             complete(machine, invocation, record, record.outcome or Success(b""))
