@@ -204,8 +204,8 @@ class _Run:
 
     def _wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Have the loop run it. Raises CancelledError when the query was given up."""
-        if self._loop.is_closed():
-            coroutine.close()
+        if self._given_up or self._loop.is_closed():
+            coroutine.close()  # a loop that is about to end would never get to it
             raise CancelledError
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         self._waiting.add(future)
