@@ -136,7 +136,9 @@ class Bifrost:
 
     def reader(self, log: LogId, from_lsn: Lsn) -> LogReader:
         """A new reader; it waits for a log that does not exist yet."""
-        reader = LogReader(log, from_lsn, self._metadata, self.loglet_of, self._rng)
+        reader = LogReader(
+            log, from_lsn, self._metadata, self.loglet_of, self._close_for_reader, self._rng
+        )
         self._readers.add(reader)
         return reader
 
@@ -331,6 +333,16 @@ class Bifrost:
         except (LogUnavailable, CannotReconfigure) as error:
             logger.info("sequencer stays where it is", log=log, reason=str(error))
             return tail
+
+    async def _close_for_reader(self, log: LogId, segment: SegmentIndex) -> None:
+        """Raises LogletUnavailable."""
+        try:
+            base = await self.seal(log, segment, {"reason": "sealed, and nobody writes on"})
+        except CannotReconfigure:
+            return  # somebody does
+        except (UnknownLog, LogUnavailable) as error:
+            raise LogletUnavailable(str(error)) from None
+        logger.info("log closed for its readers", log=log, base_lsn=base)
 
     def _chain(self, log: LogId) -> Chain:
         chain = self._metadata.logs.value.chain(log)

@@ -3,17 +3,22 @@ chain.
 
     cursor ─ ReadFrom ──▶ loglet.read ─▶ runs, gaps ─▶ consumer
            ─ AwaitTail ─▶ loglet.wait_for_tail, or a change of the chain
+                          sealed: the chain's word where it ends, else ─▶ close
            ─ AwaitChain ▶ a change of the chain
 
 Only what is committed is delivered, in order, each LSN once. A reader that cannot go on (log
 servers away) waits and tries again; it never skips. What was trimmed is delivered as a gap: the
 consumer decides what that means.
+
+Where a sealed loglet ends is for the chain to say, and the next writer has it say so. But a writer
+may be missing just because nobody has read so far: a replica that takes over from one that is lost
+leads when it has caught up. So a reader that has waited a while closes the log itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from random import Random
 from typing import Any, Final, TypeAlias, assert_never
 
@@ -31,7 +36,7 @@ from restate_node.protocol.read_cursor import (
     Run,
 )
 from restate_node.runtime.watch import first_change
-from restate_node.types.ids import LogId
+from restate_node.types.ids import LogId, SegmentIndex
 from restate_node.types.logs import Chain, InMemorySegment, ReplicatedSegment, Segment
 from restate_node.types.offsets import Lsn, to_lsn
 
@@ -39,9 +44,13 @@ logger = structlog.get_logger(__name__)
 
 RETRY_PAUSE_S: Final = 0.1
 COMPLAIN_AFTER_FAILURES: Final = 20
+CLOSE_AFTER_S: Final = 2.0
+"""How long the writers have to give a sealed loglet its end: they need a moment for a seal."""
 
 Delivery: TypeAlias = Run | Gap
 FindLoglet: TypeAlias = Callable[[ReplicatedSegment | InMemorySegment], Loglet]
+CloseLog: TypeAlias = Callable[[LogId, SegmentIndex], Awaitable[None]]
+"""End the log after this segment unless it goes on already; raises LogletUnavailable."""
 
 
 class LogReader:
@@ -53,12 +62,14 @@ class LogReader:
         position: Lsn,
         metadata: MetadataCache,
         find_loglet: FindLoglet,
+        close: CloseLog,
         rng: Random,
     ) -> None:
         self._log = log
         self._start = position
         self._metadata = metadata
         self._find_loglet = find_loglet
+        self._close = close
         self._rng = rng
         self._chain: Chain | None = None
         self._cursor: ReadCursor | None = None
@@ -154,7 +165,7 @@ class LogReader:
             cursor.tail_moved(step.segment, known)
             return
         if loglet.known_tail.value.is_sealed:
-            await self._chain_changed(self._metadata.logs.revision)
+            await self._await_end(step.segment)
             return
         revision = self._metadata.logs.revision
         if loglet.tells_tail:
@@ -163,6 +174,16 @@ class LogReader:
         else:
             await _first_of(loglet.wait_for_tail(step.offset), self._chain_changed(revision))
         cursor.tail_moved(step.segment, loglet.known_tail.value.offset)
+
+    async def _await_end(self, segment: Segment) -> None:
+        """Until the chain says where the sealed segment ends."""
+        logs = self._metadata.logs
+        try:
+            async with asyncio.timeout(CLOSE_AFTER_S * self._rng.uniform(0.7, 1.3)):
+                while (chain := logs.value.chain(self._log)) is None or chain.tail == segment:
+                    await logs.changed(logs.revision)
+        except TimeoutError:
+            await self._close(self._log, segment.index)
 
     async def _chain_changed(self, revision: int) -> None:
         await self._metadata.logs.changed(revision)

@@ -272,6 +272,30 @@ def test_a_sealed_log_opens_again_with_the_next_append() -> None:
     tell(story)
 
 
+def test_readers_close_a_log_that_nobody_writes() -> None:
+    """Goal: a replica that may lead only when it has read everything reads everything, although
+    nobody writes on after the sequencer's death. Method: host 1 dies in the middle of its stream,
+    host 3 asks for the tail and reads up to it; then host 2 writes on."""
+
+    async def story(world: World) -> None:
+        first, reader = world.hosts[1], world.hosts[3]
+        writer = Writer(first, "a")
+        first.spawn(writer.stream(200, 0.002))
+        await asyncio.sleep(world.rng.uniform(0.02, 0.15))
+        world.kill(1, Death.POWER_LOST)
+        tail = await reader.run(patient_tail(reader))
+        check(await asyncio.wait_for(reader.run(read_until(reader, tail)), 10), writer.written)
+        chain = reader.cache.logs.value.chain(LOG)
+        assert chain is not None
+        assert isinstance(chain.tail, SealMarker) and chain.tail.base_lsn == tail
+        successor = Writer(world.hosts[2], "b")
+        await world.hosts[2].run(successor.stream(5, 0.001))
+        await asyncio.wait_for(world.hosts[2].run(successor.settled()), 10)
+        assert successor.written.lsns[1] == tail
+
+    tell(story, range(8))
+
+
 def test_a_reader_is_told_what_was_trimmed() -> None:
     """Goal: over segments, a trim drops whole segments from the chain and a reader from the start
     gets one gap and then the rest. Method: three segments, trim into the second."""

@@ -64,6 +64,8 @@ class Console:
         self.rng = rng
         self._found = found
         self._methods: dict[str, dict[str, Any]] = {}
+        self.tails_seen: dict[int, int] = {}
+        """By partition, where its log ended when `status` was looked at last."""
 
     async def call(self, path: str, request: Message, response: type[Response]) -> Response:
         """The first answer of a node, tried one after the other. Raises Refused."""
