@@ -9,6 +9,7 @@ A run is a function of its options: same options, same trace hash, in any proces
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -332,6 +333,7 @@ def _setting(scenario: Scenario) -> WorldOptions:
 
 def run_seed(options: RunOptions, sink: Sink | None = None) -> Report:
     """A whole run."""
+    gc.collect()  # the world before refers to itself: hundreds would wait for the collector
     runs: list[Run] = []
     logs = NodeLogs()
 
