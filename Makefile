@@ -1,5 +1,6 @@
 # Everything happens in .venv, made on first use with python3 (make PYTHON=python3.12 takes another).
-# Installing again happens only when pyproject.toml has changed.
+# Installing again happens only when pyproject.toml has changed. It compiles, too: where Python may
+# not write what it compiles (PYTHONDONTWRITEBYTECODE), each start would do that again.
 
 PYTHON ?= python3
 VENV := .venv
@@ -69,8 +70,10 @@ $(VENV)/created:
 
 $(VENV)/installed: pyproject.toml | $(VENV)/created
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m compileall -q restate_node
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml | $(VENV)/created
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m compileall -q restate_node
 	@touch $@ $(VENV)/installed
