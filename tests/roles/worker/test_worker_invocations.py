@@ -12,6 +12,7 @@ from restate_node.sim.hosts import SimClock
 from restate_node.sim.workloads.tiny_sdk import Conversation, Handler, served
 from restate_node.types.fabric import RpcFailure
 from restate_node.types.ids import PartitionId, Version
+from restate_node.types.introspection import SYS_INVOCATION
 from restate_node.types.invocation_messages import (
     Attached,
     AttachInvocation,
@@ -129,6 +130,12 @@ async def status(worker: Worker, invocation: RawInvocationId) -> str:
     """What SQL says of it."""
     rows: Rows = await worker.ask(ReadRows(P0, "sys_invocation", invocation=invocation))
     return "none" if not rows.rows else next(v for v in rows.rows[0][-3:-2])
+
+
+async def last_failure(worker: Worker, invocation: RawInvocationId) -> str:
+    """What SQL says of why it is paused."""
+    rows: Rows = await worker.ask(ReadRows(P0, "sys_invocation", invocation=invocation))
+    return rows.rows[0][SYS_INVOCATION.names.index("last_failure")]
 
 
 async def becomes(worker: Worker, invocation: RawInvocationId, wanted: str) -> None:
@@ -259,6 +266,7 @@ def test_failed_attempts_are_repeated_then_paused(seed: int) -> None:
         rows: Rows = await worker.ask(ReadRows(P0, "sys_journal_events", invocation=call.id))
         assert [row[4] for row in rows.rows] == ["TransientError", "Paused"]
         assert "not yet" in rows.rows[0][5]
+        assert "not yet" in await last_failure(worker, call.id)
         works = True
         resumed = await worker.ask(ControlInvocation(P0, call.id, Control.RESUME))
         assert resumed.status is ControlStatus.DONE

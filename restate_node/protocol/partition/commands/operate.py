@@ -11,10 +11,12 @@ from restate_node.protocol.partition.invocation_table import (
     Stage,
     read_invocation,
 )
+from restate_node.protocol.partition.journal_events import paused_by_hand
 from restate_node.protocol.partition.journal_table import (
     journal_of,
     read_notification,
     without_journal,
+    write_event,
 )
 from restate_node.protocol.partition.lifecycle import (
     complete,
@@ -122,7 +124,10 @@ def _pause(
         case Stage.PAUSED:
             return ControlStatus.ALREADY
         case Stage.INVOKED | Stage.SUSPENDED:
-            stop(machine, invocation, record, Stage.PAUSED)
+            event = paused_by_hand(machine.rows, invocation, record, machine.now_ms)
+            machine.put(write_event(invocation, record.events, event))
+            noted = record.with_(events=record.events + 1)
+            stop(machine, invocation, noted, Stage.PAUSED)
             return ControlStatus.DONE
         case _:
             return ControlStatus.NOT_RUNNING
