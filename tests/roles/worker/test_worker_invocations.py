@@ -334,6 +334,42 @@ def test_operators_end_a_handler(seed: int, control: Control) -> None:
     run(main, seed)
 
 
+def test_a_restart_goes_on_from_the_middle(seed: int) -> None:
+    """Goal: what a restart keeps is replayed, not done again, and the rest is. Method: two steps
+    with a call between them; restart behind the call.
+    """
+
+    async def main(world: World) -> None:
+        done: list[str] = []
+
+        async def step(ctx: Conversation, name: str) -> bytes:
+            return await ctx.run(lambda: done.append(name) or f"{name}{len(done)}".encode())
+
+        async def work(ctx: Conversation) -> bytes:
+            first = await step(ctx, "first")
+            called = await ctx.call("Greeter", "echo", "", b"x")
+            assert isinstance(called, Success)
+            return b" ".join((first, called.value, await step(ctx, "second")))
+
+        async def echo(ctx: Conversation) -> bytes:
+            return await step(ctx, "called")
+
+        play = Playground(world, {"Greeter/work": work, "Greeter/echo": echo})
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        call = play.call("Greeter", "work")
+        assert (await submit(worker, call)).outcome == Success(b"first1 called2 second3")
+        new = raw_id(7, 900)
+        control = Control.RESTART_AS_NEW
+        restart = ControlInvocation(P0, call.id, control, "dp_1", new, copy_entries=5)
+        assert (await worker.ask(restart)).status is ControlStatus.DONE
+        assert (await ended(worker, new)).outcome == Success(b"first1 called2 second4")
+        assert (await worker.ask(restart)).new_invocation == new
+        assert done == ["first", "called", "second", "second"]
+
+    run(main, seed)
+
+
 def test_partitions_call_each_other(seed: int) -> None:
     """Goal: a call into another partition comes back, once. Method: two partitions on one worker;
     the callee counts.
