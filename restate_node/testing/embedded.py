@@ -250,7 +250,7 @@ class Cluster(Client):
         if self._waiting is None:
             return
         open_ones = [each for each in await self.invocations() if each.status != "completed"]
-        told = [await self._describe(each) for each in open_ones[:SHOWN_MAX]]
+        told = [_describe(each) for each in open_ones[:SHOWN_MAX]]
         waiting = "; ".join(told) or "none"
         self._stuck = (
             "nothing happens any more and nothing is due, but the test still waits; "
@@ -259,14 +259,6 @@ class Cluster(Client):
         self._waiting.cancel()
 
     # ------------------------------------------------------------ inside
-
-    async def _describe(self, open_one: InvocationStatus) -> str:
-        """With its last failure; one that is paused has left it in its journal."""
-        failure = open_one.last_failure
-        if failure is None:
-            events = await self.invocation(open_one.id).events()
-            failure = events[-1]["event_json"] if events else "no failure"
-        return f"{open_one.target} {open_one.status} ({failure[:FAILURE_CHARACTERS_MAX]})"
 
     @property
     def _edges(self) -> Edges:
@@ -307,3 +299,9 @@ def _registry(node: Node) -> SchemaRegistry:
     services = node.ports.services
     assert services is not None, "every node under test can call services"
     return SchemaRegistry(node.cache, node.client, services, node.ports.clock, node.ports.stream())
+
+
+def _describe(open_one: InvocationStatus) -> str:
+    """With its last failure, without the stack."""
+    failure, _, _ = (open_one.last_failure or "no failure").partition("\n")
+    return f"{open_one.target} {open_one.status} ({failure[:FAILURE_CHARACTERS_MAX]})"

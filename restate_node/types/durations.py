@@ -1,6 +1,6 @@
 """Durations as users of the HTTP APIs write and read them.
 
-    2s · 1m 30s · 1h30m · 500ms · 2 days     read and printed by the admin API and metadata
+    2s · 1m 30s · 500ms · 2 days · 0         read and printed by the admin API and metadata
     PT0.5S · P1DT2H                          read as well
     00:00:02                                 not read
 
@@ -74,6 +74,8 @@ def duration_text(duration_ms: int) -> str:
 
 
 def _of_words(written: str) -> Fraction:
+    if written == "0":
+        return Fraction(0)  # The one number that needs no unit.
     total, position = Fraction(0), 0
     while position < len(written):
         part = _PART.match(written, position)

@@ -105,8 +105,9 @@ class Control(IntEnum):
 class ControlInvocation(_Message, frozen=True):
     """Do it; answered when it was applied, or refused.
 
-    `deployment` names the one to resume or restart on; None leaves it pinned. `copy_entries`: how
-    many entries of the journal a restart keeps.
+    `deployment` names the one to resume or restart on. None: a resumed one stays where it is
+    pinned, a restarted one goes to the latest when it runs. `copy_entries`: how many entries behind
+    the input a restart keeps; then it MUST name the deployment.
     """
 
     partition: PartitionId
@@ -118,6 +119,8 @@ class ControlInvocation(_Message, frozen=True):
     restart.
     """
     copy_entries: int = 0
+    protocol_version: int | None = None
+    """What a restart from the beginning speaks with `deployment`."""
 
 
 class ControlStatus(IntEnum):
@@ -130,13 +133,19 @@ class ControlStatus(IntEnum):
     """It will happen: a running invocation was told."""
     NOT_FOUND = 3
     NOT_RUNNING = 4
-    """It has ended, or has not begun: refused."""
+    """It has ended, or has not begun and cannot be paused: refused."""
     NOT_COMPLETED = 5
     """It has not ended: refused."""
     UNSUPPORTED = 6
     """Such an invocation cannot be treated so: refused."""
     JOURNAL_MISSING = 7
     """The journal that it needs is gone: refused."""
+    NOT_BEGUN = 8
+    """It waits for its time or its key: refused."""
+    PREFIX_OPEN = 9
+    """What a restart is to keep is not all there, or not all answered: refused."""
+    PIN_FIXED = 10
+    """It runs, or is not pinned yet: going on elsewhere is refused."""
 
 
 class Controlled(_Message, frozen=True):

@@ -210,6 +210,7 @@ class Operate(msgspec.Struct, frozen=True, array_like=True, tag="operate"):
     deployment: str | None = None
     new_invocation: RawInvocationId | None = None
     copy_entries: int = 0
+    protocol_version: int | None = None
 
 
 class FireTimer(msgspec.Struct, frozen=True, array_like=True, tag="timer"):

@@ -6,7 +6,13 @@ told. All that reads raises MalformedMessage.
 
 from __future__ import annotations
 
-from restate_node.wire.service_commands import argument, command_name, input, meaning
+from restate_node.wire.service_commands import (
+    argument,
+    command_name,
+    completions,
+    input,
+    meaning,
+)
 from restate_node.wire.service_notifications import (
     completion,
     id_completion,
@@ -21,6 +27,7 @@ __all__ = [
     "argument",
     "command_name",
     "completion",
+    "completions",
     "id_completion",
     "input",
     "invocation_id",

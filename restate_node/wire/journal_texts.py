@@ -23,6 +23,7 @@ from restate_node.types.journal import (
     Entry,
     MessageType,
     SignalIndex,
+    is_command,
     is_notification,
 )
 from restate_node.wire import service_commands, service_notifications
@@ -54,6 +55,13 @@ def describe(entry: Entry, callee: RawInvocationId | None = None) -> EntryText:
         return _known_command(entry, callee)
     except MalformedMessage as error:
         return EntryText(f"Malformed: {entry.kind:#06x}", None, *_both({"error": str(error)}))
+
+
+def command_type(kind: int) -> str:
+    """The type of a command alone, `Call`."""
+    if kind in _SHORT and is_command(kind):
+        return _SHORT[MessageType(kind)].removesuffix("Command")
+    return f"{kind:#06x}"
 
 
 def call_of(entry: Entry) -> does.Call | None:

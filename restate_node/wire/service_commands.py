@@ -53,6 +53,24 @@ def meaning(entry: Entry) -> Meaning:
     return _NOTHING if read is None else read(entry.payload)
 
 
+def completions(entry: Entry) -> tuple[int, ...]:
+    """The completion ids under which a command is answered; raises MalformedMessage."""
+    if entry.kind == MessageType.RUN_COMMAND:
+        return (parse(pb.RunCommandMessage, entry.payload).result_completion_id,)
+    means = meaning(entry)
+    match means:
+        case Call(completion=None):
+            return (means.id_completion,)
+        case Call(completion=int(completion)):
+            return (means.id_completion, completion)
+        case GetState() | GetStateKeys() | GetPromise() | PeekPromise() | CompletePromise():
+            return (means.completion,)
+        case Sleep() | Attach():
+            return (means.completion,)
+        case _:
+            return ()
+
+
 def input(argument: bytes, headers: tuple[Header, ...]) -> Entry:
     """The first entry of a journal."""
     message = pb.InputCommandMessage(value=pb.Value(content=argument))

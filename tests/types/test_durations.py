@@ -19,6 +19,7 @@ from restate_node.types.durations import duration_text, parse_duration_ms
         ("1us", 1),
         ("10 milliseconds", 10),
         ("0s", 0),
+        ("0", 0),
         ("PT0.5S", 500),
         ("pt10s", 10_000),
         ("P1DT2H3M", 93_780_000),
@@ -32,7 +33,8 @@ def test_durations_are_read(text: str, expected_ms: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "xx", "5", "-1s", "1 parsec", "P", "PT", "P1Y", "1s x", "s", "9" * 18 + "w"]
+    "text",
+    ["", "xx", "5", "00", "0 0", "-1s", "1 parsec", "P", "PT", "P1Y", "1s x", "s", "9" * 18 + "w"],
 )
 def test_what_is_no_duration_is_refused(text: str) -> None:
     """Goal: a ValueError, whatever is written. Method: table."""

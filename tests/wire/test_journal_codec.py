@@ -184,6 +184,17 @@ def test_commands_are_understood(kind: MessageType, message: Message, meaning: M
     assert codec.meaning(Entry(kind, message.SerializeToString())) == meaning
 
 
+@pytest.mark.parametrize(("kind", "message", "meaning"), MEANINGS)
+def test_completions_of_commands(kind: MessageType, message: Message, meaning: Meaning) -> None:
+    """Goal: a command is answered under the ids that its message names. Method: the fields of the
+    protocol that hold such ids, by their names.
+    """
+    fields = ("invocation_id_notification_idx", "result_completion_id")
+    names = message.DESCRIPTOR.fields_by_name
+    expected = tuple(getattr(message, field) for field in fields if field in names)
+    assert codec.completions(Entry(kind, message.SerializeToString())) == expected
+
+
 def test_the_table_has_every_command() -> None:
     """Goal: no command is forgotten. How: compare with the list of types."""
     assert {kind for kind, _, _ in MEANINGS} == {kind for kind in T if is_command(kind)}

@@ -101,6 +101,12 @@ def write_event(invocation: RawInvocationId, number: int, event: EventRecord) ->
     return Mutation(EVENT + invocation + _INDEX.pack(number), _encode(event))
 
 
+def read_event(tables: TableReader, invocation: RawInvocationId, number: int) -> EventRecord | None:
+    """One event; None when there were fewer, or they are forgotten."""
+    raw = tables.get(EVENT + invocation + _INDEX.pack(number))
+    return None if raw is None else decode_event(invocation, raw)
+
+
 def events_of(tables: TableReader, invocation: RawInvocationId) -> Iterator[EventRecord]:
     """All events, in order."""
     for _, value in rows_of(tables, EVENT + invocation):

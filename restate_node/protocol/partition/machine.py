@@ -41,6 +41,10 @@ class JournalCodec(Protocol):
 
     def meaning(self, entry: Entry) -> Meaning: ...
 
+    def completions(self, entry: Entry) -> tuple[int, ...]:
+        """The completion ids under which a command is answered."""
+        ...
+
     def notification_id(self, entry: Entry) -> NotificationId: ...
 
     def outcome(self, entry: Entry) -> Outcome | None:

@@ -26,12 +26,23 @@ _UUID_BITS: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class ControlRequest:
-    """What to do. `deployment` names the one to go on at; None: where it is."""
+    """What to do. `ControlInvocation` says what the rest means."""
 
     control: Control
     invocation: RawInvocationId
     deployment: str | None = None
     copy_entries: int = 0
+    protocol_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an invocation stands: whose it is, and to what it is pinned, if it is."""
+
+    service: str
+    has_ended: bool
+    deployment: str | None
+    protocol_version: int | None
 
 
 class InvocationControl:
@@ -56,18 +67,25 @@ class InvocationControl:
                 request.deployment,
                 new,
                 request.copy_entries,
+                request.protocol_version,
             ),
             Controlled,
         )
 
-    async def service_of(self, invocation: RawInvocationId) -> str | None:
-        """The service that it is a call of; None for an unknown one. Raises Unanswered."""
+    async def standing_of(self, invocation: RawInvocationId) -> Standing | None:
+        """Where it stands now; None for an unknown one. Raises Unanswered."""
         table: Table = SYS_INVOCATION_STATUS
         rows = await self._calls.call(
             partition_key_of_id(invocation),
             lambda partition: ReadRows(partition, table.name, invocation=invocation, rows_max=1),
             Rows,
         )
-        names = [column.name for column in table.columns]
-        place = names.index("target_service_name")
-        return next((row[place] for row in rows.rows), None)
+        for row in rows.rows:
+            values = dict(zip(table.names, row, strict=True))
+            return Standing(
+                values["target_service_name"],
+                values["status"] == "completed",
+                values["pinned_deployment_id"],
+                values["pinned_service_protocol_version"],
+            )
+        return None

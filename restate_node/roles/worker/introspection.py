@@ -24,6 +24,7 @@ from restate_node.protocol.partition.invocation_table import (
     decode_invocation,
     read_invocation,
 )
+from restate_node.protocol.partition.journal_events import failure_of_pause
 from restate_node.protocol.partition.journal_table import (
     ENTRY,
     EVENT,
@@ -43,6 +44,7 @@ from restate_node.protocol.partition.tables import (
     owner_prefix,
     successor,
 )
+from restate_node.roles.worker.failure_columns import columns_of, columns_of_description
 from restate_node.roles.worker.invoker.invoker import Invoker
 from restate_node.roles.worker.invoker.run import Run
 from restate_node.types import introspection as sql
@@ -142,6 +144,9 @@ def _invocation(view: View, key: bytes, raw: bytes) -> Values:
     record = decode_invocation(invocation, raw)
     run = view.invoker.find(invocation)
     values = _stored(invocation, record)
+    if record.stage is Stage.PAUSED:
+        failure = failure_of_pause(view.store, invocation, record)
+        values = {**values, **({} if failure is None else columns_of_description(failure))}
     return {**values, **_attempts(run), "status": _status(record, run)}
 
 
@@ -261,17 +266,12 @@ def _attempts(run: Run | None) -> Values:
         "last_attempt_server": run.server,
     }
     attempt, failure = run.attempt, run.last_failure
+    if attempt is not None and attempt.server is not None:
+        values["last_attempt_server"] = attempt.server
     if attempt is not None and attempt.awaiting is not None:
         values["last_awaiting_on_future_json"] = _future_json(attempt.awaiting)
     if failure is not None:
-        kind = failure.related_command_type
-        values |= {
-            "last_failure": f"[{failure.code}] {failure.message}",
-            "last_failure_error_code": failure.error_code.value,
-            "last_failure_related_command_index": failure.related_command_index,
-            "last_failure_related_command_name": failure.related_command_name,
-            "last_failure_related_command_type": None if kind is None else f"{kind:#06x}",
-        }
+        values |= columns_of(failure)
     return values
 
 

@@ -237,6 +237,7 @@ class LeaderWork:
             request.deployment,
             request.new_invocation,
             request.copy_entries,
+            request.protocol_version,
         )
         self._take(request.invocation, command, committed)
 

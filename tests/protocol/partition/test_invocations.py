@@ -311,6 +311,47 @@ def test_cancel_reaches_a_running_handler_and_wakes_a_waiting_one() -> None:
     assert book.stage(waits) is Stage.INVOKED
 
 
+@pytest.mark.parametrize("is_command", [True, False], ids=["operator", "handler"])
+def test_cancel_lets_a_paused_one_run(is_command: bool) -> None:
+    """Goal: nobody waits for ever for the end of what was canceled. Method: pause it; cancel it as
+    operators and as other handlers do.
+    """
+    book = Ledger()
+    call = book.call(sdk.service())
+    operate(book, call, Control.PAUSE)
+    if is_command:
+        assert operate(book, call, Control.CANCEL) is ControlStatus.ACCEPTED
+    else:
+        book.write(7, wal.Notify(call, journal_codec.signal(CANCEL, None)))
+    assert book.stage(call) is Stage.INVOKED
+    assert book.of(RunInvocation)[-1] == RunInvocation(call, book.record(call).run)
+    assert book.kinds(call)[-1] is MessageType.SIGNAL_NOTIFICATION
+
+
+def test_going_on_elsewhere() -> None:
+    """Goal: the deployment changes only while nothing runs and there is one to change. Method: ask
+    for another one in each stage.
+    """
+    book = Ledger()
+    call = book.call(sdk.service())
+    elsewhere = wal.Operate(b"t", call, Control.RESUME, "dp_2")
+
+    def resume() -> ControlStatus:
+        book.write(7, elsewhere)
+        return book.of(Operated)[-1].status
+
+    operate(book, call, Control.PAUSE)
+    assert resume() is ControlStatus.PIN_FIXED
+    assert book.stage(call) is Stage.PAUSED
+    operate(book, call, Control.RESUME)
+    book.write(7, wal.AttemptProgress(call, book.record(call).run, (), wal.Pinned("dp_1", 6)))
+    assert resume() is ControlStatus.PIN_FIXED
+    assert book.record(call).pinned == wal.Pinned("dp_1", 6)
+    operate(book, call, Control.PAUSE)
+    assert resume() is ControlStatus.DONE
+    assert book.record(call).pinned == wal.Pinned("dp_2", 6)
+
+
 # ---------------------------------------------------------------- workflows
 
 
@@ -404,12 +445,14 @@ def test_what_operators_may_do_when() -> None:
     """Goal: each wish is done or refused by the stage. Method: a table of stages and wishes."""
     done, already = ControlStatus.DONE, ControlStatus.ALREADY
     over, early = ControlStatus.NOT_RUNNING, ControlStatus.NOT_COMPLETED
+    unborn, told = ControlStatus.NOT_BEGUN, ControlStatus.ACCEPTED
     table = {
         Control.PAUSE: {"running": done, "paused": already, "ended": over, "scheduled": over},
-        Control.RESUME: {"running": already, "paused": done, "ended": over, "scheduled": over},
+        Control.RESUME: {"running": already, "paused": done, "ended": over, "scheduled": unborn},
+        Control.CANCEL: {"running": told, "paused": told, "ended": over, "scheduled": done},
         Control.KILL: {"running": done, "paused": done, "ended": over, "scheduled": done},
         Control.PURGE: {"running": early, "paused": early, "ended": done, "scheduled": early},
-        Control.RESTART_AS_NEW: {"running": early, "ended": done, "scheduled": early},
+        Control.RESTART_AS_NEW: {"running": early, "ended": done, "scheduled": unborn},
     }
     for control, row in table.items():
         for stage, expected in row.items():

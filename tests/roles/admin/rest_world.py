@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from restate_node.cluster.metadata_cache import MetadataCache
-from restate_node.roles.admin.invocation_control import ControlRequest
+from restate_node.roles.admin.invocation_control import ControlRequest, Standing
 from restate_node.roles.admin.registry import SchemaRegistry
 from restate_node.roles.admin.rest.application import AdminApplication, AdminSources
 from restate_node.roles.admin.rest.cluster import About
@@ -133,7 +133,9 @@ class Controls:
 
     asked: list[ControlRequest] = field(default_factory=list[ControlRequest])
     answer: Controlled = field(default_factory=lambda: Controlled(ControlStatus.DONE))
-    service: str | None = "Greeter"
+    standing: Standing | None = field(
+        default_factory=lambda: Standing("Greeter", False, None, None)
+    )
     error: Exception | None = None
 
     async def control(self, request: ControlRequest) -> Controlled:
@@ -142,8 +144,8 @@ class Controls:
         self.asked.append(request)
         return self.answer
 
-    async def service_of(self, invocation: RawInvocationId) -> str | None:
-        return self.service
+    async def standing_of(self, invocation: RawInvocationId) -> Standing | None:
+        return self.standing
 
 
 @dataclass

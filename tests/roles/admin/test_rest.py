@@ -97,11 +97,14 @@ async def test_queries_may_be_missing(bench: Bench) -> None:
 
 
 async def test_state_is_patched(bench: Bench) -> None:
-    """Goal: numbers become bytes; pieces are put together."""
+    """Goal: numbers become bytes, texts do; pieces are put together."""
     await bench.register("http://a/", BOX)
-    body = state(new_state={"v": [104, 105], "empty": []}, version="abc")
+    values = {"v": [104, 105], "empty": [], "text": "\u00e4"}
+    body = state(new_state=values, version="abc")
     assert (await bench.call("POST", STATE, body[:7], body[7:])).status == 202
-    assert bench.patches.patches == [("Box", "k", {"v": b"hi", "empty": b""}, "abc")]
+    assert bench.patches.patches == [
+        ("Box", "k", {"v": b"hi", "empty": b"", "text": b"\xc3\xa4"}, "abc")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -124,25 +127,27 @@ async def test_state_of_nobody_can_be_cleared(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "status"),
     [
-        b"",
-        b"{",
-        b"[]",
-        b'{"object_key": "k"}',
-        b'{"object_key": 1, "new_state": {}}',
-        state(new_state={"v": [256]}),
-        state(new_state={"v": [-1]}),
-        state(new_state={"v": "text"}),
-        state(version=3),
-        state(scope="s"),
-        b'{"object_key": "\xff", "new_state": {}}',
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 422),
+        (b'{"object_key": "k"}', 422),
+        (b'{"object_key": 1, "new_state": {}}', 422),
+        (state(new_state={"v": [256]}), 422),
+        (state(new_state={"v": [-1]}), 422),
+        (state(new_state={"v": 1}), 422),
+        (state(version=3), 422),
+        (state(scope="s"), 400),
+        (b'{"object_key": "\xff", "new_state": {}}', 400),
     ],
 )
-async def test_bad_bodies_are_refused_with_a_message(bench: Bench, body: bytes) -> None:
-    """Goal: 400, the reason, and nothing patched. Method: table."""
+async def test_bad_bodies_are_refused_with_a_message(
+    bench: Bench, body: bytes, status: int
+) -> None:
+    """Goal: 400 or 422, the reason, and nothing patched. Method: table."""
     await bench.register("http://a/", BOX)
-    (await bench.call("POST", STATE, body)).refused(400)
+    (await bench.call("POST", STATE, body)).refused(status)
     assert bench.patches.patches == []
 
 

@@ -198,9 +198,9 @@ async def test_refusals_of_the_registry(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("content", "status"),
     [
-        ({}, 400),
-        ({"nothing": 1}, 400),
-        ({"uri": 1}, 400),
+        ({}, 422),
+        ({"nothing": 1}, 422),
+        ({"uri": 1}, 422),
         ({"uri": "nope"}, 400),
         ({"uri": "ftp://x/"}, 400),
         ({"uri": "http://user:secret@x/"}, 400),
@@ -208,8 +208,8 @@ async def test_refusals_of_the_registry(bench: Bench) -> None:
         ({"uri": "http://x:port/"}, 400),
         ({"uri": "http://[x/"}, 400),
         ({"uri": "http://x/" + "y" * 5000}, 400),
-        ({"uri": URI, "additional_headers": {"a b": "c"}}, 400),
-        ({"uri": URI, "additional_headers": {"a": "b\r\nc: d"}}, 400),
+        ({"uri": URI, "additional_headers": {"a b": "c"}}, 422),
+        ({"uri": URI, "additional_headers": {"a": "b\r\nc: d"}}, 422),
         ({"arn": "arn:aws:lambda:eu-central-1:123456789012:function:x:1"}, 501),
     ],
 )
@@ -289,8 +289,12 @@ async def test_options_of_a_service(bench: Bench) -> None:
     unsupported = await bench.patch("/services/Greeter", workflow_completion_retention="5m")
     unsupported.refused(400)
     (await bench.patch("/services/Nope", public=True)).refused(404)
-    (await bench.patch("/services/Greeter", public=1)).refused(400)
-    (await bench.patch("/services/Greeter", abort_timeout="soon")).refused(400)
+    before = (await bench.call("GET", "/services/Greeter")).json
+    for wrong in ({"public": 1}, {"abort_timeout": "soon"}, {"abort_timeout": 3}):
+        (await bench.patch("/services/Greeter", journal_retention="1h", **wrong)).refused(422)
+    assert (await bench.patch("/services/Greeter")).json == before
+    zero = await bench.patch("/services/Greeter", abort_timeout="0")
+    assert zero.json["abort_timeout"] == "0s"
 
 
 async def test_openapi_of_a_service(bench: Bench) -> None:

@@ -12,6 +12,7 @@ from restate_node.sim.hosts import SimClock
 from restate_node.sim.workloads.tiny_sdk import Conversation, Handler, served
 from restate_node.types.fabric import RpcFailure
 from restate_node.types.ids import PartitionId, Version
+from restate_node.types.introspection import SYS_INVOCATION
 from restate_node.types.invocation_messages import (
     Attached,
     AttachInvocation,
@@ -129,6 +130,12 @@ async def status(worker: Worker, invocation: RawInvocationId) -> str:
     """What SQL says of it."""
     rows: Rows = await worker.ask(ReadRows(P0, "sys_invocation", invocation=invocation))
     return "none" if not rows.rows else next(v for v in rows.rows[0][-3:-2])
+
+
+async def last_failure(worker: Worker, invocation: RawInvocationId) -> str:
+    """What SQL says of why it is paused."""
+    rows: Rows = await worker.ask(ReadRows(P0, "sys_invocation", invocation=invocation))
+    return rows.rows[0][SYS_INVOCATION.names.index("last_failure")]
 
 
 async def becomes(worker: Worker, invocation: RawInvocationId, wanted: str) -> None:
@@ -259,6 +266,7 @@ def test_failed_attempts_are_repeated_then_paused(seed: int) -> None:
         rows: Rows = await worker.ask(ReadRows(P0, "sys_journal_events", invocation=call.id))
         assert [row[4] for row in rows.rows] == ["TransientError", "Paused"]
         assert "not yet" in rows.rows[0][5]
+        assert "not yet" in await last_failure(worker, call.id)
         works = True
         resumed = await worker.ask(ControlInvocation(P0, call.id, Control.RESUME))
         assert resumed.status is ControlStatus.DONE
@@ -322,6 +330,42 @@ def test_operators_end_a_handler(seed: int, control: Control) -> None:
         outcome = (await ended(worker, holder.id)).outcome
         assert isinstance(outcome, Failure) and outcome.code == KILLED.code
         assert (await asked).outcome == Success(b"free")
+
+    run(main, seed)
+
+
+def test_a_restart_goes_on_from_the_middle(seed: int) -> None:
+    """Goal: what a restart keeps is replayed, not done again, and the rest is. Method: two steps
+    with a call between them; restart behind the call.
+    """
+
+    async def main(world: World) -> None:
+        done: list[str] = []
+
+        async def step(ctx: Conversation, name: str) -> bytes:
+            return await ctx.run(lambda: done.append(name) or f"{name}{len(done)}".encode())
+
+        async def work(ctx: Conversation) -> bytes:
+            first = await step(ctx, "first")
+            called = await ctx.call("Greeter", "echo", "", b"x")
+            assert isinstance(called, Success)
+            return b" ".join((first, called.value, await step(ctx, "second")))
+
+        async def echo(ctx: Conversation) -> bytes:
+            return await step(ctx, "called")
+
+        play = Playground(world, {"Greeter/work": work, "Greeter/echo": echo})
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        call = play.call("Greeter", "work")
+        assert (await submit(worker, call)).outcome == Success(b"first1 called2 second3")
+        new = raw_id(7, 900)
+        control = Control.RESTART_AS_NEW
+        restart = ControlInvocation(P0, call.id, control, "dp_1", new, copy_entries=5)
+        assert (await worker.ask(restart)).status is ControlStatus.DONE
+        assert (await ended(worker, new)).outcome == Success(b"first1 called2 second4")
+        assert (await worker.ask(restart)).new_invocation == new
+        assert done == ["first", "called", "second", "second"]
 
     run(main, seed)
 

@@ -10,13 +10,19 @@ from restate_node.protocol.partition.invocation_table import (
     read_invocation,
     write_invocation,
 )
-from restate_node.protocol.partition.journal_table import write_entry
+from restate_node.protocol.partition.journal_table import (
+    JournalRow,
+    write_entry,
+    write_notification,
+)
 from restate_node.protocol.partition.lifecycle import enqueue, tell, update
 from restate_node.protocol.partition.machine import Machine
 from restate_node.protocol.partition.timer_table import Timer, TimerKind
-from restate_node.types.invocations import WORKFLOW_ALREADY_INVOKED, Invocation
+from restate_node.types.invocations import WORKFLOW_ALREADY_INVOKED, Invocation, Outcome
+from restate_node.types.journal import MessageType, is_command, is_notification
+from restate_node.types.journal_commands import Output
 from restate_node.types.targets import TargetKind
-from restate_node.types.wal import Invoke
+from restate_node.types.wal import Invoke, Pinned
 
 
 def invoke(machine: Machine, command: Invoke) -> None:
@@ -24,14 +30,17 @@ def invoke(machine: Machine, command: Invoke) -> None:
     call = command.invocation
     record = read_invocation(machine.rows, call.id)
     if record is None:
-        _begin(machine, call)
+        entry = machine.codec.input(call.argument, call.headers)
+        begin(machine, call, [JournalRow(0, entry, machine.now_ms)])
     else:
         _join(machine, call, record)
 
 
-def _begin(machine: Machine, call: Invocation) -> None:
-    entry = machine.codec.input(call.argument, call.headers)
-    machine.put(write_entry(call.id, 0, entry, machine.now_ms))
+def begin(
+    machine: Machine, call: Invocation, journal: list[JournalRow], pinned: Pinned | None = None
+) -> None:
+    """Make an invocation that has this much of its journal behind it: its input, or more."""
+    _write_journal(machine, call, journal)
     record = InvocationRecord(
         Stage.SCHEDULED,
         call.target,
@@ -44,8 +53,10 @@ def _begin(machine: Machine, call: Invocation) -> None:
         idempotency_key=call.idempotency_key,
         restarted_from=call.restarted_from,
         start_at_ms=call.start_at_ms,
-        entries=1,
-        commands=1,
+        entries=len(journal),
+        commands=sum(is_command(row.entry.kind) for row in journal),
+        pinned=pinned,
+        outcome=_outcome(machine, journal),
     )
     machine.effects.append(Accepted(call.id, call.random_seed, True, call.start_at_ms))
     if call.start_at_ms is None:
@@ -54,6 +65,24 @@ def _begin(machine: Machine, call: Invocation) -> None:
     # Also when it is due already: which clock says so must not matter to a replica.
     machine.put(write_invocation(call.id, record.with_(scheduled_at_ms=machine.now_ms)))
     machine.set_timer(Timer(call.start_at_ms, TimerKind.START, call.id))
+
+
+def _write_journal(machine: Machine, call: Invocation, journal: list[JournalRow]) -> None:
+    for index, row in enumerate(journal):
+        machine.put(write_entry(call.id, index, row.entry, row.at_ms))
+        if is_notification(row.entry.kind):
+            identity = machine.codec.notification_id(row.entry)
+            machine.put(write_notification(call.id, identity, index))
+
+
+def _outcome(machine: Machine, journal: list[JournalRow]) -> Outcome | None:
+    """What it returns, if its journal says so already."""
+    for row in journal:
+        if row.entry.kind == MessageType.OUTPUT_COMMAND:
+            means = machine.codec.meaning(row.entry)
+            assert isinstance(means, Output), "an output means an outcome"
+            return means.outcome
+    return None
 
 
 def _join(machine: Machine, call: Invocation, record: InvocationRecord) -> None:

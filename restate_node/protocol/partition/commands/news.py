@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from restate_node.protocol.partition.commands.operate import terminate
+from restate_node.protocol.partition.commands.operate import cancel
 from restate_node.protocol.partition.invocation_table import Stage, Waiter, read_invocation
 from restate_node.protocol.partition.journal_table import without_journal
 from restate_node.protocol.partition.lifecycle import enqueue, forget, notify, respond, update
@@ -17,7 +17,7 @@ from restate_node.protocol.partition.timer_table import (
     read_timer,
     without_timer,
 )
-from restate_node.types.invocations import CANCELLED, NOT_FOUND, RawInvocationId
+from restate_node.types.invocations import NOT_FOUND, RawInvocationId
 from restate_node.types.journal import CANCEL_SIGNAL, MessageType, SignalIndex
 from restate_node.types.wal import AttachTo, FireTimer, Notify, Respond, TruncateOutbox
 
@@ -25,13 +25,12 @@ CANCEL = SignalIndex(CANCEL_SIGNAL)
 
 
 def take_signal(machine: Machine, command: Notify) -> None:
-    """One that has not begun yet and is told to stop never begins."""
+    """A cancellation does more than to arrive."""
     record = read_invocation(machine.rows, command.invocation)
     if record is None or record.stage is Stage.COMPLETED:
         return
-    has_begun = record.stage not in (Stage.SCHEDULED, Stage.INBOXED)
-    if not has_begun and machine.codec.notification_id(command.signal) == CANCEL:
-        terminate(machine, command.invocation, record, CANCELLED)
+    if machine.codec.notification_id(command.signal) == CANCEL:
+        cancel(machine, command.invocation, record, command.signal)
     else:
         notify(machine, command.invocation, record, command.signal)
 

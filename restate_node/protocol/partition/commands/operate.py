@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
+from restate_node.protocol.partition.commands.restart import restart
 from restate_node.protocol.partition.effects import Operated, RunAgainNow, StopRun
 from restate_node.protocol.partition.invocation_table import (
     InvocationRecord,
     Stage,
     read_invocation,
 )
+from restate_node.protocol.partition.journal_events import paused_by_hand
 from restate_node.protocol.partition.journal_table import (
     journal_of,
     read_notification,
     without_journal,
+    write_event,
 )
 from restate_node.protocol.partition.lifecycle import (
     complete,
@@ -29,20 +32,20 @@ from restate_node.types.invocations import (
     CANCELLED,
     KILLED,
     Failure,
-    Invocation,
-    Origin,
     RawInvocationId,
     partition_key_of_id,
 )
 from restate_node.types.journal import (
     CANCEL_SIGNAL,
     CompletionId,
+    Entry,
     MessageType,
     SignalIndex,
 )
 from restate_node.types.journal_commands import Call
-from restate_node.types.targets import TargetKind
-from restate_node.types.wal import Invoke, Operate, Pinned, Terminate
+from restate_node.types.wal import Operate, Pinned, Terminate
+
+_NOT_BEGUN: Final = (Stage.SCHEDULED, Stage.INBOXED)
 
 
 def operate(machine: Machine, command: Operate) -> None:
@@ -72,6 +75,21 @@ def terminate(
     complete(machine, invocation, record, failure)
 
 
+def cancel(
+    machine: Machine, invocation: RawInvocationId, record: InvocationRecord, signal: Entry
+) -> ControlStatus:
+    """One that has begun is told, and may undo its work: also one that was paused, which runs for
+    it. One that has not begun never begins.
+    """
+    if record.stage in _NOT_BEGUN:
+        terminate(machine, invocation, record, CANCELLED)
+        return ControlStatus.DONE
+    record = notify(machine, invocation, record, signal)
+    if record.stage is Stage.PAUSED:
+        run(machine, invocation, record)
+    return ControlStatus.ACCEPTED
+
+
 def _operate(machine: Machine, command: Operate, record: InvocationRecord) -> ControlStatus:
     invocation, has_ended = command.invocation, record.stage is Stage.COMPLETED
     match command.control:
@@ -79,34 +97,24 @@ def _operate(machine: Machine, command: Operate, record: InvocationRecord) -> Co
             if not has_ended:
                 return ControlStatus.NOT_COMPLETED
             return _purge(machine, command, record)
+        case Control.RESTART_AS_NEW | Control.RESUME if record.stage in _NOT_BEGUN:
+            return ControlStatus.NOT_BEGUN
         case Control.RESTART_AS_NEW:
-            if not has_ended:
-                return ControlStatus.NOT_COMPLETED
-            return _restart(machine, command, record)
+            return restart(machine, command, record) if has_ended else ControlStatus.NOT_COMPLETED
         case Control.KILL | Control.CANCEL | Control.PAUSE | Control.RESUME if has_ended:
             return ControlStatus.NOT_RUNNING
         case Control.KILL:
             terminate(machine, invocation, record, KILLED)
             return ControlStatus.DONE
         case Control.CANCEL:
-            return _cancel(machine, invocation, record)
+            signal = machine.codec.signal(SignalIndex(CANCEL_SIGNAL), None)
+            return cancel(machine, invocation, record, signal)
         case Control.PAUSE:
             return _pause(machine, invocation, record)
         case Control.RESUME:
             return _resume(machine, command, record)
         case _:
             assert_never(command.control)
-
-
-def _cancel(
-    machine: Machine, invocation: RawInvocationId, record: InvocationRecord
-) -> ControlStatus:
-    """A running one is told, and may undo its work."""
-    if record.stage in (Stage.SCHEDULED, Stage.INBOXED):
-        terminate(machine, invocation, record, CANCELLED)
-        return ControlStatus.DONE
-    notify(machine, invocation, record, machine.codec.signal(SignalIndex(CANCEL_SIGNAL), None))
-    return ControlStatus.ACCEPTED
 
 
 def _pause(
@@ -116,27 +124,29 @@ def _pause(
         case Stage.PAUSED:
             return ControlStatus.ALREADY
         case Stage.INVOKED | Stage.SUSPENDED:
-            stop(machine, invocation, record, Stage.PAUSED)
+            event = paused_by_hand(machine.rows, invocation, record, machine.now_ms)
+            machine.put(write_event(invocation, record.events, event))
+            noted = record.with_(events=record.events + 1)
+            stop(machine, invocation, noted, Stage.PAUSED)
             return ControlStatus.DONE
         case _:
             return ControlStatus.NOT_RUNNING
 
 
 def _resume(machine: Machine, command: Operate, record: InvocationRecord) -> ControlStatus:
-    invocation = command.invocation
-    if command.deployment is not None and record.pinned is not None:
-        pinned = Pinned(command.deployment, record.pinned.protocol_version)
-        record = record.with_(pinned=pinned)
-    match record.stage:
-        case Stage.PAUSED | Stage.SUSPENDED:
-            run(machine, invocation, record)
-            return ControlStatus.DONE
-        case Stage.INVOKED:
-            update(machine, invocation, record)
-            machine.effects.append(RunAgainNow(invocation, record.run))
-            return ControlStatus.ALREADY
-        case _:
-            return ControlStatus.NOT_RUNNING
+    """Elsewhere only while nothing of it runs: an attempt under way would go on where it is."""
+    invocation, elsewhere = command.invocation, command.deployment
+    if record.stage is Stage.INVOKED:
+        if elsewhere is not None:
+            return ControlStatus.PIN_FIXED
+        machine.effects.append(RunAgainNow(invocation, record.run))
+        return ControlStatus.ALREADY
+    if elsewhere is not None:
+        if record.pinned is None:
+            return ControlStatus.PIN_FIXED
+        record = record.with_(pinned=Pinned(elsewhere, record.pinned.protocol_version))
+    run(machine, invocation, record)
+    return ControlStatus.DONE
 
 
 def _purge(machine: Machine, command: Operate, record: InvocationRecord) -> ControlStatus:
@@ -145,29 +155,6 @@ def _purge(machine: Machine, command: Operate, record: InvocationRecord) -> Cont
     else:
         machine.put(*without_journal(machine.rows, command.invocation))
         update(machine, command.invocation, record, entries=0, commands=0)
-    return ControlStatus.DONE
-
-
-def _restart(machine: Machine, command: Operate, record: InvocationRecord) -> ControlStatus:
-    """The same call again, under a new id of the same partition."""
-    if record.target.kind is TargetKind.WORKFLOW_RUN or command.new_invocation is None:
-        return ControlStatus.UNSUPPORTED
-    entry = next((row.entry for row in journal_of(machine.rows, command.invocation)), None)
-    if entry is None:
-        return ControlStatus.JOURNAL_MISSING
-    argument, headers = machine.codec.argument(entry)
-    again = Invocation(
-        command.new_invocation,
-        record.target,
-        argument,
-        headers,
-        Origin.RESTART_AS_NEW,
-        retention=record.retention,
-        created_at_ms=machine.now_ms,
-        random_seed=int.from_bytes(command.new_invocation[-8:], "big"),
-        restarted_from=command.invocation,
-    )
-    machine.send(partition_key_of_id(again.id), Invoke(again))
     return ControlStatus.DONE
 
 

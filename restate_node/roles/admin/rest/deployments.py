@@ -74,7 +74,7 @@ class Deployments:
         wanted = await read(request, _Register)
         _refuse_lambda(wanted.arn)
         if wanted.uri is None:
-            raise Refused(400, "The request field 'uri' is missing: where is the deployment?")
+            raise Refused(422, "The request field 'uri' is missing: where is the deployment?")
         headers = _checked_headers(wanted.additional_headers or {})
         registered = await changing(
             self._registry.register(
@@ -186,10 +186,10 @@ def _deployment_id(request: Request) -> str:
 
 def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
     if len(headers) > HEADERS_MAX:
-        raise Refused(400, f"more than {HEADERS_MAX} additional_headers")
+        raise Refused(422, f"more than {HEADERS_MAX} additional_headers")
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-            raise Refused(400, f"additional_headers: {name[:64]!r} is no usable HTTP header")
+            raise Refused(422, f"additional_headers: {name[:64]!r} is no usable HTTP header")
     return {name.lower(): value for name, value in headers.items()}
 
 

@@ -1,6 +1,7 @@
 """What the handlers of the admin API share: bodies that are bounded and checked, answers in JSON.
 
     {"message": …, "restate_code": "META0006" | null}        every error
+    400 no JSON    422 JSON, but not what is expected there    413 too much of it    415 not JSON
 
 A body MUST be declared as JSON. Browsers send JSON to other sites only after asking, so a page that
 somebody visits cannot use the API of a node that runs on the same machine.
@@ -61,6 +62,8 @@ async def read(request: Request, shape: type[Body]) -> Body:
         raise Refused(415, "send the header content-type: application/json")
     try:
         return msgspec.json.decode(await _body(request), type=shape)
+    except msgspec.ValidationError as error:
+        raise Refused(422, f"the request body is not what is expected here: {error}") from None
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise Refused(400, f"the request body cannot be read: {error}") from None
 
@@ -80,7 +83,7 @@ def duration_ms(name: str, text: str | None) -> int | None:
     try:
         return parse_duration_ms(text)
     except ValueError as error:
-        raise Refused(400, f"The request field '{name}' is invalid. Reason: {error}") from None
+        raise Refused(422, f"The request field '{name}' is invalid. Reason: {error}") from None
 
 
 async def _body(request: Request) -> bytes:

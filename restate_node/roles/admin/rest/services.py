@@ -35,7 +35,8 @@ class Patches(Protocol):
 
 class _ModifyState(msgspec.Struct):
     object_key: str
-    new_state: dict[str, list[_Byte]]
+    new_state: dict[str, list[_Byte] | str]
+    """Values as bytes, or as a text."""
     version: str | None = None
     scope: str | None = None
 
@@ -109,7 +110,7 @@ class Services:
         if wanted.scope is not None:
             raise Refused(400, "scoped virtual objects are not supported: leave out the scope")
         name = request.path_params["service"]
-        new_state = {key: bytes(value) for key, value in wanted.new_state.items()}
+        new_state = {key: _value(value) for key, value in wanted.new_state.items()}
         # What a service left behind can be cleared when the service is gone.
         if new_state or self._registry.schema.service(name) is not None:
             self._check_keyed(request)
@@ -136,6 +137,10 @@ def _known(schema: Schema, name: str) -> tuple[Deployment, Service]:
     if deployment is None or service is None:
         raise Refused(404, f"The requested service '{name}' does not exist")
     return deployment, service
+
+
+def _value(value: list[int] | str) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(value)
 
 
 def _ms(wanted: _ModifyService, name: str) -> int | None:
