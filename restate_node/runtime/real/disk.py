@@ -80,7 +80,9 @@ class RealDisk:
         place = self._place(path)
         with _mapped_errors(f"open store {path}"):
             self._make_directory(place)
-        store = self._stores[path] = RocksStore(place, options, self._memory, self._place)
+        store = self._stores[path] = RocksStore(
+            place, options, self._memory, self._place, self._courtesy.synced
+        )
         return store
 
     def open_stores(self) -> dict[str, RocksStore]:
