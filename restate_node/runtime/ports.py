@@ -234,7 +234,9 @@ call that it was given to returns: its memory is used again.
 """
 
 Pieces: TypeAlias = Generator[Piece]
-"""Content in order. It blocks, so it is driven on threads, by one at a time; closed when done."""
+"""Content in order. Made on the loop; it blocks, so it is driven on threads, by one at a time.
+Closed when done.
+"""
 
 Write: TypeAlias = Callable[[Piece], None]
 """Takes the next piece of a content. It blocks, so it is called on threads, by one at a time."""

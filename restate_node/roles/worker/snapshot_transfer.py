@@ -109,7 +109,7 @@ async def send_files(
         # Checks the name before anything is written under it.
         SnapshotFile(file.name, file.size_bytes, None)
         digest = Digest()
-        with closing(_outgoing(source, file, digest)) as pieces:
+        with closing(_outgoing(source.read(file.name), file, digest)) as pieces:
             await objects.upload(f"{directory}/{file.name}", pieces)
         sent[file.name] = SnapshotFile(file.name, digest.size_bytes, digest.sha256)
 
@@ -175,8 +175,8 @@ class Nowhere:
         """There is nothing."""
 
 
-def _outgoing(source: SnapshotSource, file: SourceFile, digest: Digest) -> Pieces:
-    with closing(source.read(file.name)) as pieces:
+def _outgoing(pieces: Pieces, file: SourceFile, digest: Digest) -> Pieces:
+    with closing(pieces):
         for piece in pieces:
             digest.add(piece)
             yield piece

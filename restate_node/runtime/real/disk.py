@@ -50,11 +50,15 @@ LOCK_FILE = ".lock"
 class RealDisk:
     """The node's data directory. Creates it; everything in it is reached through here."""
 
-    def __init__(self, base: Path, memory: StoreMemory | None = None) -> None:
-        """`memory` is shared by the stores opened here; give one to several disks of a process."""
+    def __init__(
+        self, base: Path, memory: StoreMemory | None = None, courtesy: Courtesy | None = None
+    ) -> None:
+        """`memory` is shared by the stores opened here, `courtesy` by the transfers; give one of
+        each to several disks of a process.
+        """
         self._base = base.absolute()
         self._memory = memory or StoreMemory()
-        self._courtesy = Courtesy()
+        self.courtesy = courtesy or Courtesy()
         self._lock_descriptor: int | None = None
         self._stores: WeakValueDictionary[str, RocksStore] = WeakValueDictionary()
         with _mapped_errors(f"create data directory {base}"):
@@ -81,7 +85,7 @@ class RealDisk:
         with _mapped_errors(f"open store {path}"):
             self._make_directory(place)
         store = self._stores[path] = RocksStore(
-            place, options, self._memory, self._place, self._courtesy.synced
+            place, options, self._memory, self._place, self.courtesy.synced
         )
         return store
 
@@ -152,7 +156,7 @@ class RealDisk:
 
     def read_pieces(self, path: str) -> Pieces:
         """A file in pieces; blocks. Raises StoreError."""
-        self._courtesy.observe()
+        self.courtesy.observe()
         return self._pieces(path)
 
     def _pieces(self, path: str) -> Pieces:
@@ -161,21 +165,21 @@ class RealDisk:
             buffer = memoryview(bytearray(FILE_PIECE_BYTES_MAX))
             while size_bytes := file.readinto(buffer):
                 yield buffer[:size_bytes]
-                self._courtesy.wait(size_bytes)
+                self.courtesy.wait(size_bytes)
 
     async def write_pieces(self, path: str, fill: Callable[[Write], Awaitable[None]]) -> None:
         """Write beside, sync, rename; on threads. Raises StoreError, StoreFull."""
         place = self._place(path)
         beside = place.with_name(f".{place.name}.new")
         doing = f"write {path}"
-        self._courtesy.observe()
+        self.courtesy.observe()
         with _mapped_errors(doing):
             file = await finish_in_thread(lambda: self._open_beside(beside))
 
         def write(piece: Piece) -> None:
             with _mapped_errors(doing):
                 _write_all(file, piece)
-            self._courtesy.wait(len(piece))
+            self.courtesy.wait(len(piece))
 
         try:
             with file:
