@@ -68,6 +68,8 @@ PIECES_PER_TURN: Final = 8
 LOCK_SECONDS_MAX: Final = 10.0
 LOCK_RETRY_SECONDS: Final = 0.005
 THREADS_MAX: Final = 4
+TRANSFERS_MAX: Final = 3
+"""While one is synced, others are copied; a thread is left for small objects."""
 UPLOAD_AGE_SECONDS_MAX: Final = 24 * 3600
 """What lies in `.uploads` for longer belongs to nobody who is alive."""
 
@@ -83,8 +85,10 @@ class _Locked(Exception):
 class _OpenFile:
     """A descriptor that is closed once, whatever was cancelled. Used on threads, by turns."""
 
-    def __init__(self) -> None:
+    def __init__(self, buffer_bytes: int = 0) -> None:
         self._descriptor: int | None = None
+        # One buffer for all pieces: fresh memory for each costs as much as copying it.
+        self._buffer = memoryview(bytearray(buffer_bytes))
 
     def hold(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -92,11 +96,10 @@ class _OpenFile:
     def hand_on(self, write: Write) -> bool:
         """The next turn's worth of content; False at its end."""
         assert self._descriptor is not None
-        # One buffer for all pieces: fresh memory for each costs as much as copying it.
-        buffer = memoryview(bytearray(PIECE_BYTES))
+        buffer = self._buffer
         for _ in range(PIECES_PER_TURN):
             with _mapped_errors("read a file of the snapshot repository"):
-                size_bytes = os.readv(self._descriptor, [buffer])
+                size_bytes = os.readv(self._descriptor, (buffer,))
             if not size_bytes:
                 return False
             write(buffer[:size_bytes])
@@ -141,6 +144,7 @@ class FileObjects:
     def __init__(self, directory: Path) -> None:
         self._root = directory.absolute()
         self._threads = ThreadPoolExecutor(THREADS_MAX, "file-objects")
+        self._transfers = asyncio.Semaphore(TRANSFERS_MAX)
         self._swept = False
 
     async def get(self, key: str) -> StoredObject | None:
@@ -151,14 +155,15 @@ class FileObjects:
 
     async def download(self, key: str, write: Write) -> None:
         """Hand on the content in order; raises ObjectMissing, and what `write` raises."""
-        file = _OpenFile()
         place = self._place(key)
-        try:
-            await self._run(lambda: file.hold(self._open(place, key)))
-            while await self._run(lambda: file.hand_on(write)):
-                pass
-        finally:
-            await self._run(file.close)
+        async with self._transfers:
+            file = _OpenFile(PIECE_BYTES)
+            try:
+                await self._run(lambda: file.hold(self._open(place, key)))
+                while await self._run(lambda: file.hand_on(write)):
+                    pass
+            finally:
+                await self._run(file.close)
 
     async def put(self, key: str, content: bytes, condition: PutCondition) -> str:
         """Write a small object durably; raises PreconditionFailed.
@@ -170,7 +175,8 @@ class FileObjects:
 
     async def upload(self, key: str, pieces: Pieces) -> None:
         """Write an object of any size durably; nothing is seen of it before."""
-        await self._write(key, pieces, Unconditional())
+        async with self._transfers:
+            await self._write(key, pieces, Unconditional())
 
     async def delete(self, key: str) -> None:
         """Remove an object, and the directories that are empty without it."""
