@@ -22,6 +22,7 @@ import hashlib
 import io
 from base64 import b64encode
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any, Final, TypeVar
 
@@ -57,6 +58,7 @@ PARTS_MAX: Final = 4
 PARTS_OF_AN_OBJECT_MAX: Final = 10_000
 """The service's limit: with our parts, 48 GiB."""
 CHUNK_BYTES: Final = 1024 * 1024
+THREADS_MAX: Final = 4
 PAGE_OBJECTS_MAX: Final = 1_000
 ATTEMPTS_MAX: Final = 10
 """When the options name no limit."""
@@ -84,6 +86,8 @@ class S3Objects:
         self._rng = rng
         self._client = S3Client(options)
         self._parts = asyncio.Semaphore(PARTS_MAX)
+        # Our own: files that are read or written slowly must not keep others' threads.
+        self._threads = ThreadPoolExecutor(THREADS_MAX, "s3-files")
 
     async def get(self, key: str) -> StoredObject | None:
         """A small object and its etag; None when there is none."""
@@ -110,7 +114,7 @@ class S3Objects:
         try:
             while chunk := await self._request(f"read {self._name(key)}", reading.piece):
                 reading.advance(len(chunk))
-                await finish_in_thread(lambda chunk=chunk: write(chunk))
+                await finish_in_thread(lambda chunk=chunk: write(chunk), self._threads)
         finally:
             if reading.is_open:
                 await self._client.run(reading.close)
@@ -172,8 +176,9 @@ class S3Objects:
             fields["ContinuationToken"] = page["NextContinuationToken"]
 
     async def close(self) -> None:
-        """Close the connections. Idempotent."""
+        """Close the connections, end the threads. Idempotent."""
         await self._client.close()
+        self._threads.shutdown(wait=False)
 
     # -- parts
 
@@ -245,7 +250,7 @@ class S3Objects:
         """
         await self._parts.acquire()
         try:
-            await finish_in_thread(source.gather)
+            await finish_in_thread(source.gather, self._threads)
         except BaseException:
             self._parts.release()
             raise
