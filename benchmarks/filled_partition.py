@@ -73,7 +73,9 @@ class FilledPartition:
 
     async def bootstrap(self, repository: SnapshotRepository, directory: Path) -> Lsn:
         """A replica without state, on a disk of its own; what it has applied when it is open."""
-        disk = RealDisk(directory)
+        beside = self._context.disk
+        assert isinstance(beside, RealDisk), "the node is a real one"
+        disk = RealDisk(directory, courtesy=beside.courtesy)
         context = replace(self._context, disk=disk, snapshots=repository)
         await Bootstrap(PARTITION, context).run()
         store = await PartitionStore.open(disk, PARTITION.id)

@@ -51,7 +51,9 @@ async def _measure_case(
         if case == "trim":
             console.print(f"trim: appending {arguments.records:,} records")
             return [await measure_trim(world, arguments.records)]
-        plan = TransferPlan(arguments.stores, arguments.size_bytes, arguments.rounds)
+        plan = TransferPlan(
+            arguments.stores, arguments.size_bytes, arguments.rounds, arguments.seconds
+        )
         return await measure_transfers(world, plan, console.print)
 
 

@@ -20,6 +20,7 @@ class Arguments:
     stores: tuple[str, ...]
     size_bytes: int
     rounds: int
+    seconds: int
     records: int
     directory: Path | None
     keep: bool
@@ -34,6 +35,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         stores=tuple(given.store) or STORES,
         size_bytes=given.size * MEBIBYTE,
         rounds=given.rounds,
+        seconds=given.seconds,
         records=given.records,
         directory=given.directory,
         keep=given.keep,
@@ -54,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--store", action="append", default=[], choices=STORES, help="only this one; repeatable")
     add("--size", type=_count, default=256, metavar="MIB", help="size of the partition (256)")
     add("--rounds", type=_count, default=3, help="rounds, the median counts (3)")
+    add("--seconds", type=_count, default=4, help="of each side of a comparison, at least (4)")
     add("--records", type=_count, default=1_000_000, help="records to trim (1000000)")
     add("--directory", type=Path, help="where the started nodes keep their data (a temporary one)")
     add("--keep", action="store_true", help="do not remove that directory")

@@ -3,19 +3,23 @@
     upload    boto3's `upload_file`, one file after the other, each in parts side by side
     download  boto3's `download_file` and fsync
     copy      `shutil.copyfile` and fsync
+    hashed    read, SHA-256, write, and fsync: what a careful copy costs at least on one thread
 
-A process of its own, so that neither side waits for the other's interpreter lock; it prints how
-many seconds the copying took, without its own start. What it wrote is removed afterwards.
+A process of its own, so that neither side waits for the other's interpreter lock; it copies once,
+or for so many seconds again and again, and prints how long each time took, without its own start
+and without removing what it wrote.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import os
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,13 +28,24 @@ from benchmarks.world import WorldFailed
 from restate_node.types.options import SnapshotOptions
 
 PREFIX = "plain-copy"
+PIECE_BYTES = 1 << 20
 
 
-async def plain_copy(
-    what: str, source: str, target: Path, service: SnapshotOptions | None
-) -> float:
-    """Seconds that it took. `source` is a directory, or the prefix of a download."""
-    arguments = ["-m", "benchmarks.plain_copy", what, source, str(target)]
+@dataclass(frozen=True, slots=True)
+class PlainCopy:
+    """`source` is a directory, or the prefix of a download; without `service`, of directories."""
+
+    what: str
+    source: str
+    target: Path
+    service: SnapshotOptions | None = None
+
+
+async def plain_copy(copy: PlainCopy, seconds: float = 0.0) -> list[float]:
+    """Seconds that each took. At least one, and more until so many seconds are over."""
+    service = copy.service
+    arguments = ["-m", "benchmarks.plain_copy", copy.what, copy.source, str(copy.target)]
+    arguments += ["--seconds", str(seconds)]
     environment = dict(os.environ)
     if service is not None:
         arguments += ["--endpoint", str(service.aws_endpoint_url)]
@@ -44,8 +59,8 @@ async def plain_copy(
     )
     printed, _ = await child.communicate()
     if child.returncode != 0:
-        raise WorldFailed(f"the plain {what} failed: see above")
-    return float(printed)
+        raise WorldFailed(f"the plain {copy.what} failed: see above")
+    return [float(took) for took in printed.split()]
 
 
 def bucket(endpoint: str) -> Any:
@@ -79,15 +94,25 @@ def _fetch(objects: Any, key: str, target: Path) -> None:
     _sync(place)
 
 
-def _copy(directory: Path, target: Path) -> float:
+def _copy(directory: Path, target: Path, copy_file: Callable[[Path, Path], None]) -> float:
     files = sorted(file for file in directory.rglob("*") if file.is_file())
-    return _timed(target, lambda: [_copy_file(file, target) for file in files])
+    return _timed(target, lambda: [copy_file(file, target) for file in files])
 
 
 def _copy_file(file: Path, target: Path) -> None:
     place = target / file.name
     shutil.copyfile(file, place)
     _sync(place)
+
+
+def _copy_hashed(file: Path, target: Path) -> None:
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(PIECE_BYTES))
+    with file.open("rb", buffering=0) as source, (target / file.name).open("wb") as copied:
+        while size_bytes := source.readinto(buffer):
+            digest.update(buffer[:size_bytes])
+            copied.write(buffer[:size_bytes])
+        copied.flush()
+        os.fsync(copied.fileno())
 
 
 def _sync(place: Path) -> None:
@@ -108,19 +133,32 @@ def _timed(target: Path, work: Callable[[], object]) -> float:
 def main() -> None:
     """Entry point of the child."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plain_copy")
-    parser.add_argument("what", choices=("upload", "download", "copy"))
+    parser.add_argument("what", choices=("upload", "download", "copy", "hashed"))
     parser.add_argument("source")
     parser.add_argument("target", type=Path)
     parser.add_argument("--endpoint", default="")
+    parser.add_argument("--seconds", type=float, default=0.0)
     given = parser.parse_args()
-    match given.what:
+    work = _work(given.what, given.source, given.target, given.endpoint)
+    end = perf_counter() + given.seconds
+    while True:
+        print(work())
+        if perf_counter() >= end:
+            break
+
+
+def _work(what: str, source: str, target: Path, endpoint: str) -> Callable[[], float]:
+    match what:
         case "upload":
-            took = _upload(Path(given.source), bucket(given.endpoint))
+            objects = bucket(endpoint)
+            return lambda: _upload(Path(source), objects)
         case "download":
-            took = _download(given.source, given.target, bucket(given.endpoint))
+            objects = bucket(endpoint)
+            return lambda: _download(source, target, objects)
+        case "hashed":
+            return lambda: _copy(Path(source), target, _copy_hashed)
         case _:
-            took = _copy(Path(given.source), given.target)
-    print(took)
+            return lambda: _copy(Path(source), target, _copy_file)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """`snapshot` and `bootstrap`: the files of a partition to an object store and back.
 
-    round     plain copy of the same files ─ snapshot ─ plain copy back ─ replica started from it
-    appends   alone ─ during a plain copy ─ during a snapshot ─ …
+    speed     plain copy ─ copy with SHA-256 ─ snapshot ─ plain copy ─ …   each for some seconds
+    appends   alone ─ during plain copies ─ during snapshots               each for some seconds
 
-The same node appends, exports and uploads, as a leader does. Appends stop while speeds are
-measured, and rates are compared with rates of the same moment.
+The same for replicas that start from the snapshot. The same node appends, exports and uploads, as a
+leader does. Appends stop while speeds are measured, and rates are compared with rates of the same
+moment.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from time import perf_counter
@@ -23,8 +24,8 @@ from benchmarks.cluster import ClusterWorld
 from benchmarks.filled_partition import PARTITION, FilledPartition, repository_of
 from benchmarks.load import ClosedLoop, make_batches
 from benchmarks.operations_figures import TransferFigures, TransferRound
-from benchmarks.plain_copy import plain_copy
-from benchmarks.strain import straining
+from benchmarks.plain_copy import PlainCopy, plain_copy
+from benchmarks.strain import Strain, straining
 from benchmarks.world import WorldFailed
 from restate_node.roles.worker.snapshot_repository import SnapshotRepository
 from restate_node.runtime.real.objects import open_objects
@@ -33,7 +34,6 @@ from restate_node.types.options import SnapshotOptions
 EXPORT = "plain-export"
 IN_FLIGHT = 64
 RECORD_BYTES = 128
-ALONE_S = 3.0
 APPEND_S_MAX = 3600.0
 Progress = Callable[[str], None]
 
@@ -45,6 +45,8 @@ class TransferPlan:
     stores: tuple[str, ...]
     size_bytes: int
     rounds: int
+    window_s: float
+    """How long each side of a comparison is measured, at least."""
 
 
 async def measure_transfers(
@@ -60,7 +62,7 @@ async def measure_transfers(
         for store in plan.stores:
             async with AsyncExitStack() as resources:
                 place = await _place(world, store, resources)
-                found += await _Transfers(world, partition, place, progress).run(plan.rounds)
+                found += await _Transfers(world, partition, place, plan, progress).run()
         return found
     finally:
         await partition.close()
@@ -100,22 +102,48 @@ async def _place(world: ClusterWorld, store: str, resources: AsyncExitStack) -> 
     return _Place(store, repository, service, below, scratch)
 
 
+@dataclass(slots=True)
+class _Speeds:
+    """Seconds that each transfer took, and what it was to this process."""
+
+    plain: list[float] = field(default_factory=list[float])
+    hashed: list[float] = field(default_factory=list[float])
+    ours: list[float] = field(default_factory=list[float])
+    idle: list[Strain] = field(default_factory=list[Strain])
+    strains: list[Strain] = field(default_factory=list[Strain])
+
+
+@dataclass(frozen=True, slots=True)
+class _Appends:
+    """Their rate, and the transfers meanwhile."""
+
+    per_s: float
+    transfers: list[float]
+
+
 class _Transfers:
     """The rounds at one object store."""
 
     def __init__(
-        self, world: ClusterWorld, partition: FilledPartition, place: _Place, progress: Progress
+        self,
+        world: ClusterWorld,
+        partition: FilledPartition,
+        place: _Place,
+        plan: TransferPlan,
+        progress: Progress,
     ) -> None:
         self._world = world
         self._partition = partition
         self._place = place
+        self._plan = plan
         self._progress = progress
         self._newest = ""
         self._batches = make_batches(1, RECORD_BYTES)
 
-    async def run(self, rounds: int) -> list[TransferFigures]:
+    async def run(self) -> list[TransferFigures]:
         sent: list[TransferRound] = []
         fetched: list[TransferRound] = []
+        rounds = self._plan.rounds
         for number in range(1, rounds + 1):
             self._progress(f"{self._place.name}: snapshot {number} of {rounds}")
             sent.append(await self._round(self._plain_send, self._snapshot))
@@ -130,48 +158,80 @@ class _Transfers:
         ]
 
     async def _round(
-        self, plain: Callable[[], Awaitable[float]], ours: Callable[[], Awaitable[float]]
+        self, plain: Callable[[], PlainCopy], ours: Callable[[], Awaitable[float]]
     ) -> TransferRound:
-        with straining() as idle:
-            plain_s = await plain()
-        with straining() as strain:
-            ours_s = await ours()
-        alone = await self._appends_per_s(_sleep_alone)
-        during_plain = await self._appends_per_s(plain)
-        during_ours = await self._appends_per_s(ours)
+        speeds = await self._speeds(plain, ours)
+        alone = await self._beside_appends(self._nothing)
+        beside_plain = await self._beside_appends(lambda: self._plain_window(plain()))
+        beside_ours = await self._beside_appends(lambda: self._window(ours))
         return TransferRound(
-            seconds=ours_s,
-            plain_seconds=plain_s,
-            memory_mb=strain.memory_mb,
-            late_ms=strain.late_ms,
-            busy_ms=strain.busy_ms,
-            late_beside_plain_ms=idle.late_ms,
-            appends_alone_per_s=alone,
-            appends_per_s=during_ours,
-            appends_beside_plain_per_s=during_plain,
+            seconds=tuple(speeds.ours),
+            plain_seconds=tuple(speeds.plain),
+            hashed_seconds=tuple(speeds.hashed),
+            memory_mb=max(strain.memory_mb for strain in speeds.strains),
+            late_ms=max(strain.late_ms for strain in speeds.strains),
+            busy_ms=max(strain.busy_ms for strain in speeds.strains),
+            late_beside_plain_ms=max(strain.late_ms for strain in speeds.idle),
+            appends_alone_per_s=alone.per_s,
+            appends_per_s=beside_ours.per_s,
+            appends_beside_plain_per_s=beside_plain.per_s,
+            seconds_beside_appends=tuple(beside_ours.transfers),
+            plain_seconds_beside_appends=tuple(beside_plain.transfers),
         )
 
-    async def _appends_per_s(self, meanwhile: Callable[[], Awaitable[float]]) -> float:
+    async def _speeds(
+        self, plain: Callable[[], PlainCopy], ours: Callable[[], Awaitable[float]]
+    ) -> _Speeds:
+        """By turns, so that what others do to the machine meets all of them."""
+        found = _Speeds()
+        while min(sum(found.plain), sum(found.ours)) < self._plan.window_s:
+            copy = plain()
+            with straining() as idle:
+                found.plain += await plain_copy(copy)
+            found.idle.append(idle)
+            if copy.service is None:
+                found.hashed += await plain_copy(replace(copy, what="hashed"))
+            with straining() as strain:
+                found.ours.append(await ours())
+            found.strains.append(strain)
+        return found
+
+    async def _nothing(self) -> list[float]:
+        await asyncio.sleep(self._plan.window_s)
+        return []
+
+    async def _plain_window(self, copy: PlainCopy) -> list[float]:
+        return await plain_copy(copy, self._plan.window_s)
+
+    async def _window(self, ours: Callable[[], Awaitable[float]]) -> list[float]:
+        end = perf_counter() + self._plan.window_s
+        found = [await ours()]
+        while perf_counter() < end:
+            found.append(await ours())
+        return found
+
+    async def _beside_appends(self, meanwhile: Callable[[], Awaitable[list[float]]]) -> _Appends:
         load = ClosedLoop(self._world.submit, IN_FLIGHT, self._batches)
         running = asyncio.create_task(load.run(APPEND_S_MAX))
+        transfers: list[float] = []
         try:
-            await meanwhile()
+            transfers = await meanwhile()
         finally:
             load.stop()
             result = await running
-        return result.batches / result.seconds
+        return _Appends(result.batches / result.seconds, transfers)
 
     # ------------------------------------------------------------ the four transfers
 
-    async def _plain_send(self) -> float:
-        source = str(self._export)
-        what = "copy" if self._place.service is None else "upload"
-        return await plain_copy(what, source, self._place.scratch, self._place.service)
+    def _plain_send(self) -> PlainCopy:
+        service, source = self._place.service, str(self._export)
+        what = "copy" if service is None else "upload"
+        return PlainCopy(what, source, self._place.scratch, service)
 
-    async def _plain_fetch(self) -> float:
-        what = "copy" if self._place.service is None else "download"
-        source = f"{self._place.snapshots}/{self._newest}"
-        return await plain_copy(what, source, self._place.scratch, self._place.service)
+    def _plain_fetch(self) -> PlainCopy:
+        service, source = self._place.service, f"{self._place.snapshots}/{self._newest}"
+        what = "copy" if service is None else "download"
+        return PlainCopy(what, source, self._place.scratch, service)
 
     async def _snapshot(self) -> float:
         started = perf_counter()
@@ -191,8 +251,3 @@ class _Transfers:
     @property
     def _export(self) -> Path:
         return self._world.directory / "node-1" / EXPORT
-
-
-async def _sleep_alone() -> float:
-    await asyncio.sleep(ALONE_S)
-    return ALONE_S

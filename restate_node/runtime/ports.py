@@ -16,7 +16,7 @@ loop.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -225,13 +225,21 @@ class FileEntry:
     size_bytes: int
 
 
-FILE_CHUNK_BYTES_MAX = 1024 * 1024
-"""Largest piece that `Disk.read_chunks` yields."""
+FILE_PIECE_BYTES_MAX = 2 * 1024 * 1024
+"""Largest piece that `Disk.read_pieces` yields."""
 
-Look: TypeAlias = Callable[[bytes], None]
-"""Called with each piece of a file, in order, on the thread that reads or writes it: what takes its
-time, such as hashing, does not hold the loop then. It must not raise.
+Piece: TypeAlias = bytes | memoryview
+"""Some bytes of a file or object. A view is good until the next piece is asked for, or until the
+call that it was given to returns: its memory is used again.
 """
+
+Pieces: TypeAlias = Generator[Piece]
+"""Content in order. Made on the loop; it blocks, so it is driven on threads, by one at a time.
+Closed when done.
+"""
+
+Write: TypeAlias = Callable[[Piece], None]
+"""Takes the next piece of a content. It blocks, so it is called on threads, by one at a time."""
 
 
 class Disk(Protocol):
@@ -275,17 +283,13 @@ class Disk(Protocol):
         """
         ...
 
-    def read_chunks(self, path: str, look: Look | None = None) -> AsyncGenerator[bytes]:
-        """A file of any size in pieces, in order, off the loop; close it when done. `look` sees
-        each before it is yielded. Raises StoreError.
-        """
+    def read_pieces(self, path: str) -> Pieces:
+        """A file of any size. Raises StoreError at the first piece or later."""
         ...
 
-    async def write_chunks(
-        self, path: str, chunks: AsyncIterator[bytes], look: Look | None = None
-    ) -> None:
-        """Write a file of any size, off the loop; it appears whole and durable, or not at all.
-        `look` sees each piece that is written. Raises StoreError, StoreFull, and what `chunks`
+    async def write_pieces(self, path: str, fill: Callable[[Write], Awaitable[None]]) -> None:
+        """Write a file of any size. When `fill` returns, the file appears with what it wrote, whole
+        and durable; when it raises, not at all. Raises StoreError, StoreFull, and what `fill`
         raises.
         """
         ...
@@ -364,8 +368,9 @@ class ObjectStore(Protocol):
         """A small object; None when there is none."""
         ...
 
-    def open_read(self, key: str) -> AsyncGenerator[bytes]:
-        """The content in pieces, in order; raises ObjectMissing at the first. Close it when done.
+    async def download(self, key: str, write: Write) -> None:
+        """Hand on the content in order; raises ObjectMissing before the first piece, and what
+        `write` raises.
 
         Fewer bytes than were written may come without an error: whoever needs all must count.
         """
@@ -378,9 +383,10 @@ class ObjectStore(Protocol):
         """
         ...
 
-    async def upload(self, key: str, chunks: AsyncIterator[bytes]) -> None:
+    async def upload(self, key: str, pieces: Pieces) -> None:
         """Write an object of any size in bounded memory. Until it returns, and if it fails, nothing
-        is seen of it.
+        is seen of it. Raises what `pieces` raises; when it ends, however it does, no thread is at
+        them any more, and the caller closes them.
         """
         ...
 

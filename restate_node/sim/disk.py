@@ -29,18 +29,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from restate_node.runtime.ports import (
-    FILE_CHUNK_BYTES_MAX,
+    FILE_PIECE_BYTES_MAX,
     FileEntry,
-    Look,
+    Pieces,
     StoreBusy,
     StoreError,
     StoreFull,
     StoreLocked,
     StoreOptions,
+    Write,
 )
 from restate_node.sim.checkpoints import CHECKPOINT_FILE, decode_rows, encode_rows
 from restate_node.sim.hosts import Death, Incarnation
@@ -347,30 +348,20 @@ class SimDisk:
         await asyncio.sleep(self._medium.sync_seconds())
         self.remove_tree(path)
 
-    async def read_chunks(self, path: str, look: Look | None = None) -> AsyncGenerator[bytes]:
+    def read_pieces(self, path: str) -> Pieces:
         content = self.read_file(path)
         if content is None:
             raise StoreError(f"{path}: there is no such file")
-        for start in range(0, len(content), FILE_CHUNK_BYTES_MAX):
-            await asyncio.sleep(self._medium.sync_seconds())
+        for start in range(0, len(content), FILE_PIECE_BYTES_MAX):
             self._check_alive()
-            piece = content[start : start + FILE_CHUNK_BYTES_MAX]
-            if look is not None:
-                look(piece)
-            yield piece
+            yield content[start : start + FILE_PIECE_BYTES_MAX]
 
-    async def write_chunks(
-        self, path: str, chunks: AsyncIterator[bytes], look: Look | None = None
-    ) -> None:
+    async def write_pieces(self, path: str, fill: Callable[[Write], Awaitable[None]]) -> None:
         normal(path)
-        pieces: list[bytes] = []
-        async for chunk in chunks:
-            if look is not None:
-                look(chunk)
-            pieces.append(chunk)
-        content = b"".join(pieces)
+        content = bytearray()
+        await fill(content.extend)
         await asyncio.sleep(self._medium.sync_seconds())
-        self.write_file(path, content)
+        self.write_file(path, bytes(content))
 
     def _check_alive(self) -> None:
         if not self._incarnation.alive:

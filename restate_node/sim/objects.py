@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -33,10 +33,12 @@ from restate_node.runtime.ports import (
     ListedObject,
     ObjectMissing,
     ObjectStoreUnavailable,
+    Pieces,
     PreconditionFailed,
     PutCondition,
     StoredObject,
     Unconditional,
+    Write,
 )
 from restate_node.sim.hosts import Incarnation
 
@@ -153,7 +155,7 @@ class SimObjects:
             raise ValueError(f"{key} has {len(content)} bytes: read it in pieces")
         return StoredObject(content, _etag(content))
 
-    async def open_read(self, key: str) -> AsyncGenerator[bytes]:
+    async def download(self, key: str, write: Write) -> None:
         checked(key)
         await self._arrive(f"read {key}")
         content = self._bucket.objects.get(key)
@@ -164,7 +166,7 @@ class SimObjects:
         for start in range(0, end, CHUNK_BYTES):
             await asyncio.sleep(self._bucket.seconds())
             self._check_alive()
-            yield content[start : min(start + CHUNK_BYTES, end)]
+            write(content[start : min(start + CHUNK_BYTES, end)])
         if cut is not None:
             self._bucket.trace(f"read {key} cut at {end} of {len(content)}")
             raise ObjectStoreUnavailable(f"{key}: connection lost after {end} bytes; retry")
@@ -180,13 +182,13 @@ class SimObjects:
         await self._answer(f"put {key}")
         return _etag(content)
 
-    async def upload(self, key: str, chunks: AsyncIterator[bytes]) -> None:
+    async def upload(self, key: str, pieces: Pieces) -> None:
         checked(key)
         await self._arrive(f"upload {key}")
         content = bytearray()
-        async for chunk in chunks:
+        for piece in pieces:
+            content += piece
             await asyncio.sleep(self._bucket.seconds())
-            content += chunk
         await self._arrive(f"complete {key}")
         self._bucket.write(key, bytes(content))
         self._bucket.trace(f"upload {key} {len(content)} bytes")

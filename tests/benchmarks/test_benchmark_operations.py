@@ -19,14 +19,15 @@ from benchmarks.operations_figures import (
     TransferRound,
     TrimFigures,
 )
-from benchmarks.plain_copy import plain_copy
+from benchmarks.plain_copy import PlainCopy, plain_copy
 from benchmarks.strain import straining
 
 
 def transfer(seconds: float) -> TransferRound:
     return TransferRound(
-        seconds=seconds,
-        plain_seconds=2.0,
+        seconds=(seconds, 100.0, seconds / 2),
+        plain_seconds=(2.0, 2.0),
+        hashed_seconds=(2.5,),
         memory_mb=30.0,
         late_ms=12.0,
         busy_ms=4.0,
@@ -34,6 +35,8 @@ def transfer(seconds: float) -> TransferRound:
         appends_alone_per_s=1000.0,
         appends_per_s=800.0,
         appends_beside_plain_per_s=900.0,
+        seconds_beside_appends=(8.0,),
+        plain_seconds_beside_appends=(4.0,),
     )
 
 
@@ -60,6 +63,7 @@ def test_arguments() -> None:
 def test_figures_are_medians_of_shares() -> None:
     """Goal: the share of each round, then the median. How: three rounds."""
     assert SNAPSHOT.of("share_of_plain") == 0.8
+    assert SNAPSHOT.of("share_of_hashed") == 1.0
     assert SNAPSHOT.of("appends_kept") == 0.8
     assert TRIM.share_back == 0.95
     assert TrimFigures(1, 100, 100, 100, 0.1, None).share_back == 0.0
@@ -71,23 +75,40 @@ def test_table_and_json() -> None:
     console = Console(width=150, record=True, file=io.StringIO())
     console.print(as_table(found))
     text = console.export_text()
-    for expected in ("80 %", "≥ 60 %", "2.00 s", "200 ms", "95 %", "≥ 90 %", "90 % beside plain"):
+    for expected in (
+        "80 % (50–100)",
+        "≥ 60 %",
+        "25 (25–25) MB/s",
+        "100 % of one with SHA-256",
+        "2.00 s",
+        "200 ms",
+        "95 %",
+        "≥ 90 %",
+        "90 % beside plain",
+    ):
         assert expected in text
     snapshot, replication, trim = json.loads(as_json(found))["cases"]
-    assert [one["seconds"] for one in snapshot["rounds"]] == [2.5, 4.0, 2.0]
+    assert [one["seconds"] for one in snapshot["rounds"]] == [
+        [2.5, 100.0, 1.25],
+        [4.0, 100.0, 2.0],
+        [2.0, 100.0, 1.0],
+    ]
     assert replication["reconfigured_s"] == [1.5, 2.5, 2.0]
     assert trim["share_back"] == 0.95
 
 
-async def test_a_plain_copy_leaves_nothing(tmp_path: Path) -> None:
-    """Goal: a yardstick that may be applied again. How: copy two files, twice."""
+@pytest.mark.parametrize("what", ["copy", "hashed"])
+async def test_a_plain_copy_leaves_nothing(tmp_path: Path, what: str) -> None:
+    """Goal: a yardstick that may be applied again. How: copy two files, then for some time."""
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
     for name in ("a", "b"):
         (source / name).write_bytes(name.encode() * 100_000)
-    for _ in range(2):
-        assert await plain_copy("copy", str(source), target, None) > 0
-        assert not target.exists()
+    copy = PlainCopy(what, str(source), target)
+    (once,) = await plain_copy(copy)
+    assert once > 0
+    assert len(await plain_copy(copy, 0.5)) > 1
+    assert not target.exists()
     assert len(list(source.iterdir())) == 2
 
 

@@ -8,8 +8,6 @@ import json
 import multiprocessing
 import os
 import random
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from restate_node.runtime.ports import (
     IfMatches,
     ObjectStoreDenied,
     ObjectStoreUnavailable,
+    Piece,
     PreconditionFailed,
     Unconditional,
 )
@@ -141,21 +140,15 @@ async def test_what_a_crash_left_is_swept(tmp_path: Path) -> None:
 async def test_a_cancelled_read_closes_its_file(tmp_path: Path) -> None:
     """Goal: no descriptor leaks, none is closed under a thread. How: cancel readers, count."""
     objects = FileObjects(tmp_path)
+    await objects.upload("k", (bytes(1 << 20) for _ in range(40)))
+    started, loop = asyncio.Event(), asyncio.get_running_loop()
 
-    async def content() -> AsyncGenerator[bytes]:
-        for _ in range(8):
-            yield bytes(1 << 20)
-
-    await objects.upload("k", content())
-
-    async def read() -> None:
-        async with aclosing(objects.open_read("k")) as chunks:
-            async for _ in chunks:
-                await asyncio.sleep(0)
+    def take(piece: Piece) -> None:
+        loop.call_soon_threadsafe(started.set)
 
     before = len(os.listdir("/proc/self/fd"))
-    readers = [asyncio.create_task(read()) for _ in range(20)]
-    await asyncio.sleep(0.005)
+    readers = [asyncio.create_task(objects.download("k", take)) for _ in range(20)]
+    await started.wait()
     for reader in readers:
         reader.cancel()
     await asyncio.gather(*readers, return_exceptions=True)

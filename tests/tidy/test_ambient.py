@@ -17,7 +17,7 @@ TASK_EXCEPTIONS = {
     "restate_node/runtime/real/front_splice.py": "one task per spliced connection, owned by it",
     "restate_node/runtime/real/http_server.py": "the server itself, shielded until it has drained",
     "restate_node/runtime/real/ingress_server.py": "its three servers, which it ends together",
-    "restate_node/runtime/real/disk.py": "a thread for each piece of a large file",
+    "restate_node/runtime/real/threads.py": "a turn of a thread, which its caller waits for",
     "restate_node/runtime/real/rocksdb.py": "a thread for what blocks; close must not be cut short",
     "restate_node/bifrost/reader.py": "two waits raced in one function that ends both",
     "restate_node/bifrost/auto_improvement.py": "waits raced in one function that ends them all",

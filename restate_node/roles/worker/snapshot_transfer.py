@@ -1,13 +1,13 @@
 """The files of one snapshot, from a directory to the object store and back, counted and hashed.
 
-    SnapshotSource.read, SHA-256 ─▶ count ─▶ ObjectStore.upload
-    ObjectStore.open_read ─▶ count ─▶ SHA-256, SnapshotTarget.write
+    SnapshotSource.read ─▶ count, SHA-256 ─▶ ObjectStore.upload
+    ObjectStore.download ─▶ count, SHA-256 ─▶ SnapshotTarget.write
 
 Digests are taken of the very pieces that go to the other side, while they go: nothing is read
-twice, and nothing but these pieces is in memory. Source and target hash, as they have the piece in
-hand on a thread anyway: on the loop it would cost as much time as all the rest. A file that comes
-short or changed is asked for again, since a proxy may be at fault; when it stays so, the repository
-is.
+twice, and nothing but these pieces is in memory. All of this happens on whatever thread of the
+store has the piece in hand: on the loop it would cost as much time as all the rest. A file that
+comes short or changed is asked for again, since a proxy may be at fault; when it stays so, the
+repository is.
 
 Up to `TRANSFERS_MAX` files are under way at a time: small ones cost a round trip each.
 
@@ -18,19 +18,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from restate_node.roles.worker.snapshot_errors import SnapshotSourceChanged
-from restate_node.runtime.ports import Look, ObjectMissing, ObjectStore, ObjectStoreUnavailable
+from restate_node.runtime.ports import (
+    ObjectMissing,
+    ObjectStore,
+    ObjectStoreUnavailable,
+    Piece,
+    Pieces,
+    Write,
+)
 from restate_node.types.snapshots import SnapshotFile
 
 TRANSFERS_MAX: Final = 8
 READ_ATTEMPTS_MAX: Final = 3
 
 Item = TypeVar("Item")
+Fill: TypeAlias = Callable[[Write], Awaitable[None]]
+"""Writes the content of one file, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +57,17 @@ class SnapshotSource(Protocol):
         """Every file; names are plain, without directories."""
         ...
 
-    def read(self, name: str, look: Look) -> AsyncGenerator[bytes]:
-        """The content in pieces of at most a mebibyte; `look` MUST see each of them first."""
+    def read(self, name: str) -> Pieces:
+        """The content of one file."""
         ...
 
 
 class SnapshotTarget(Protocol):
     """A directory aside, that becomes the partition's state only when all of it is verified."""
 
-    async def write(self, name: str, chunks: AsyncIterator[bytes], look: Look) -> None:
-        """Create or replace one file; names are plain. Several may be written at a time. `look`
-        MUST see each piece that is written: without it the file counts as bad.
+    async def write(self, name: str, fill: Fill) -> None:
+        """Create or replace one file with what `fill` writes, and none when it raises; names are
+        plain. Several may be written at a time.
         """
         ...
 
@@ -68,7 +77,7 @@ class SnapshotTarget(Protocol):
 
 
 class Digest:
-    """Hashes what it is shown; counts what flows through on the loop."""
+    """Counts and hashes what it is shown, on whatever thread has the piece; one at a time."""
 
     __slots__ = ("_sha256", "size_bytes")
 
@@ -76,16 +85,17 @@ class Digest:
         self._sha256 = hashlib.sha256()
         self.size_bytes = 0
 
-    def count(self, chunk: bytes) -> None:
-        self.size_bytes += len(chunk)
-
-    def look(self, chunk: bytes) -> None:
-        """On whatever thread has the piece; one at a time."""
-        self._sha256.update(chunk)
+    def add(self, piece: Piece) -> None:
+        self.size_bytes += len(piece)
+        self._sha256.update(piece)
 
     @property
     def sha256(self) -> str:
         return self._sha256.hexdigest()
+
+
+class _TooLong(Exception):
+    """More comes than the manifest says."""
 
 
 async def send_files(
@@ -99,8 +109,8 @@ async def send_files(
         # Checks the name before anything is written under it.
         SnapshotFile(file.name, file.size_bytes, None)
         digest = Digest()
-        async with aclosing(_outgoing(source, file, digest)) as chunks:
-            await objects.upload(f"{directory}/{file.name}", chunks)
+        with closing(_outgoing(source.read(file.name), file, digest)) as pieces:
+            await objects.upload(f"{directory}/{file.name}", pieces)
         sent[file.name] = SnapshotFile(file.name, digest.size_bytes, digest.sha256)
 
     await _side_by_side(files, send)
@@ -132,28 +142,44 @@ async def fetch_files(
     return tuple(sorted(problems))
 
 
+class _Count:
+    """Of one file, on whatever thread has its pieces."""
+
+    __slots__ = ("size_bytes",)
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+
+    def add(self, piece: Piece) -> None:
+        self.size_bytes += len(piece)
+
+
 class Nowhere:
     """The target of a verification: reads everything, keeps nothing but the count."""
 
     def __init__(self) -> None:
-        self.read_bytes = 0
+        self._files: list[_Count] = []
 
-    async def write(self, name: str, chunks: AsyncIterator[bytes], look: Look) -> None:
-        async for chunk in chunks:
-            look(chunk)
-            self.read_bytes += len(chunk)
+    @property
+    def read_bytes(self) -> int:
+        """So far."""
+        return sum(file.size_bytes for file in self._files)
+
+    async def write(self, name: str, fill: Fill) -> None:
+        # One each: threads that add to the same number lose some.
+        file = _Count()
+        self._files.append(file)
+        await fill(file.add)
 
     async def clear(self) -> None:
         """There is nothing."""
 
 
-async def _outgoing(
-    source: SnapshotSource, file: SourceFile, digest: Digest
-) -> AsyncGenerator[bytes]:
-    async with aclosing(source.read(file.name, digest.look)) as chunks:
-        async for chunk in chunks:
-            digest.count(chunk)
-            yield chunk
+def _outgoing(pieces: Pieces, file: SourceFile, digest: Digest) -> Pieces:
+    with closing(pieces):
+        for piece in pieces:
+            digest.add(piece)
+            yield piece
     # Raised inside of the upload, so that the object never comes to be.
     if digest.size_bytes != file.size_bytes:
         raise SnapshotSourceChanged(file.name, file.size_bytes, digest.size_bytes)
@@ -169,8 +195,7 @@ async def _fetch(
     for attempt in range(1, READ_ATTEMPTS_MAX + 1):
         digest = Digest()
         try:
-            async with aclosing(_incoming(objects, key, file.size_bytes, digest)) as chunks:
-                await target.write(file.name, chunks, digest.look)
+            await _receive(objects, key, file, target, digest)
         except ObjectMissing:
             return "is missing"
         except ObjectStoreUnavailable:
@@ -183,15 +208,22 @@ async def _fetch(
     return problem
 
 
-async def _incoming(
-    objects: ObjectStore, key: str, size_bytes: int, digest: Digest
-) -> AsyncGenerator[bytes]:
-    async with aclosing(objects.open_read(key)) as chunks:
-        async for chunk in chunks:
-            digest.count(chunk)
-            if digest.size_bytes > size_bytes:
-                return  # too long: do not fill the disk with it
-            yield chunk
+async def _receive(
+    objects: ObjectStore, key: str, file: SnapshotFile, target: SnapshotTarget, digest: Digest
+) -> None:
+    """One attempt; the digest tells what came."""
+
+    async def fill(write: Write) -> None:
+        def take(piece: Piece) -> None:
+            digest.add(piece)
+            if digest.size_bytes > file.size_bytes:
+                raise _TooLong  # do not fill the disk with it
+            write(piece)
+
+        await objects.download(key, take)
+
+    with suppress(_TooLong):
+        await target.write(file.name, fill)
 
 
 def _difference(file: SnapshotFile, digest: Digest) -> str | None:

@@ -17,7 +17,7 @@ the repository does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -28,8 +28,8 @@ from restate_node.roles.worker.context import WorkerContext
 from restate_node.roles.worker.partition_store import PartitionStore
 from restate_node.roles.worker.snapshot_errors import SnapshotError
 from restate_node.roles.worker.snapshot_repository import SnapshotRepository, SnapshotStatus
-from restate_node.roles.worker.snapshot_transfer import SourceFile
-from restate_node.runtime.ports import Disk, Look, ObjectStoreError, StoreError
+from restate_node.roles.worker.snapshot_transfer import Fill, SourceFile
+from restate_node.runtime.ports import Disk, ObjectStoreError, Pieces, StoreError
 from restate_node.types.offsets import Lsn
 from restate_node.types.partitions import Partition
 from restate_node.types.snapshots import RetainedSnapshot, SnapshotId
@@ -61,13 +61,13 @@ class DiskDirectory:
         """By name."""
         return [SourceFile(file.name, file.size_bytes) for file in self._disk.list_files(self.path)]
 
-    def read(self, name: str, look: Look) -> AsyncGenerator[bytes]:
-        """One file in pieces."""
-        return self._disk.read_chunks(f"{self.path}/{name}", look)
+    def read(self, name: str) -> Pieces:
+        """One file."""
+        return self._disk.read_pieces(f"{self.path}/{name}")
 
-    async def write(self, name: str, chunks: AsyncIterator[bytes], look: Look) -> None:
+    async def write(self, name: str, fill: Fill) -> None:
         """One file, whole or not at all."""
-        await self._disk.write_chunks(f"{self.path}/{name}", chunks, look)
+        await self._disk.write_pieces(f"{self.path}/{name}", fill)
 
     async def clear(self) -> None:
         """Remove the directory."""

@@ -15,28 +15,32 @@ ValueError; a symbolic link inside is the operator's choice and followed.
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import shutil
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 from weakref import WeakValueDictionary
 
 from restate_node.runtime.ports import (
-    FILE_CHUNK_BYTES_MAX,
+    FILE_PIECE_BYTES_MAX,
     FileEntry,
-    Look,
+    Piece,
+    Pieces,
     StoreError,
     StoreLocked,
     StoreOptions,
+    Write,
 )
+from restate_node.runtime.real.courtesy import Courtesy
 from restate_node.runtime.real.rocksdb import RocksStore, store_error
 from restate_node.runtime.real.rocksdb_options import StoreMemory
+from restate_node.runtime.real.threads import finish_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator
+    from collections.abc import Awaitable, Callable, Generator
 
 __all__ = ["RealDisk"]
 
@@ -46,10 +50,15 @@ LOCK_FILE = ".lock"
 class RealDisk:
     """The node's data directory. Creates it; everything in it is reached through here."""
 
-    def __init__(self, base: Path, memory: StoreMemory | None = None) -> None:
-        """`memory` is shared by the stores opened here; give one to several disks of a process."""
+    def __init__(
+        self, base: Path, memory: StoreMemory | None = None, courtesy: Courtesy | None = None
+    ) -> None:
+        """`memory` is shared by the stores opened here, `courtesy` by the transfers; give one of
+        each to several disks of a process.
+        """
         self._base = base.absolute()
         self._memory = memory or StoreMemory()
+        self.courtesy = courtesy or Courtesy()
         self._lock_descriptor: int | None = None
         self._stores: WeakValueDictionary[str, RocksStore] = WeakValueDictionary()
         with _mapped_errors(f"create data directory {base}"):
@@ -75,7 +84,9 @@ class RealDisk:
         place = self._place(path)
         with _mapped_errors(f"open store {path}"):
             self._make_directory(place)
-        store = self._stores[path] = RocksStore(place, options, self._memory, self._place)
+        store = self._stores[path] = RocksStore(
+            place, options, self._memory, self._place, self.courtesy.synced
+        )
         return store
 
     def open_stores(self) -> dict[str, RocksStore]:
@@ -121,14 +132,7 @@ class RealDisk:
         """`remove_tree` on a thread: to free a large file takes milliseconds, and there are many.
         Waits for its end when cancelled: whoever comes next must not find half of it.
         """
-        removing = asyncio.ensure_future(asyncio.to_thread(self.remove_tree, path))
-        try:
-            await asyncio.shield(removing)
-        except asyncio.CancelledError:
-            await asyncio.wait([removing])
-            if not removing.cancelled():
-                removing.exception()
-            raise
+        await finish_in_thread(lambda: self.remove_tree(path))
 
     def list_files(self, path: str) -> list[FileEntry]:
         """The files directly in a directory, by name. Raises StoreError."""
@@ -150,36 +154,43 @@ class RealDisk:
             _sync_directory(new.parent)
             _sync_directory(old.parent)
 
-    async def read_chunks(self, path: str, look: Look | None = None) -> AsyncGenerator[bytes]:
-        """A file in pieces, read and looked at on threads. Raises StoreError."""
-        place = self._place(path)
-        with _mapped_errors(f"read {path}"):
-            file = await asyncio.to_thread(place.open, "rb")
-        try:
-            while chunk := await _read_chunk(file, path, look):
-                yield chunk
-        finally:
-            file.close()
+    def read_pieces(self, path: str) -> Pieces:
+        """A file in pieces; blocks. Raises StoreError."""
+        self.courtesy.observe()
+        return self._pieces(path)
 
-    async def write_chunks(
-        self, path: str, chunks: AsyncIterator[bytes], look: Look | None = None
-    ) -> None:
+    def _pieces(self, path: str) -> Pieces:
+        with _mapped_errors(f"read {path}"), self._place(path).open("rb", buffering=0) as file:
+            # One buffer for all pieces: fresh memory for each costs as much as copying it.
+            buffer = memoryview(bytearray(FILE_PIECE_BYTES_MAX))
+            while size_bytes := file.readinto(buffer):
+                yield buffer[:size_bytes]
+                self.courtesy.wait(size_bytes)
+
+    async def write_pieces(self, path: str, fill: Callable[[Write], Awaitable[None]]) -> None:
         """Write beside, sync, rename; on threads. Raises StoreError, StoreFull."""
         place = self._place(path)
         beside = place.with_name(f".{place.name}.new")
-        with _mapped_errors(f"write {path}"):
-            file = await asyncio.to_thread(self._open_beside, beside)
+        doing = f"write {path}"
+        self.courtesy.observe()
+        with _mapped_errors(doing):
+            file = await finish_in_thread(lambda: self._open_beside(beside))
+
+        def write(piece: Piece) -> None:
+            with _mapped_errors(doing):
+                _write_all(file, piece)
+            self.courtesy.wait(len(piece))
+
         try:
             with file:
-                async for chunk in chunks:
-                    with _mapped_errors(f"write {path}"):
-                        await asyncio.to_thread(_write_chunk, file, chunk, look)
+                await fill(write)
                 with _mapped_errors(f"sync {path}"):
-                    await asyncio.to_thread(_sync_file, file)
-            with _mapped_errors(f"write {path}"):
-                await asyncio.to_thread(_install, beside, place)
-        finally:
-            beside.unlink(missing_ok=True)
+                    await finish_in_thread(lambda: _sync_file(file))
+            with _mapped_errors(doing):
+                await finish_in_thread(lambda: _install(beside, place))
+        except BaseException:
+            await finish_in_thread(lambda: beside.unlink(missing_ok=True))
+            raise
 
     def _place(self, path: str) -> Path:
         relative = PurePosixPath(path)
@@ -187,9 +198,9 @@ class RealDisk:
             raise ValueError(f"path {path!r} does not lead into the data directory")
         return self._base / relative
 
-    def _open_beside(self, beside: Path) -> BinaryIO:
+    def _open_beside(self, beside: Path) -> FileIO:
         self._make_directory(beside.parent)
-        return beside.open("wb")
+        return FileIO(beside, "wb")
 
     def _make_directory(self, directory: Path) -> None:
         """Create it with its parents, each name durable in the directory above."""
@@ -199,21 +210,10 @@ class RealDisk:
             _sync_directory(place.parent)
 
 
-async def _read_chunk(file: BinaryIO, path: str, look: Look | None) -> bytes:
-    def read() -> bytes:
-        chunk = file.read(FILE_CHUNK_BYTES_MAX)
-        if look is not None:
-            look(chunk)
-        return chunk
-
-    with _mapped_errors(f"read {path}"):
-        return await asyncio.to_thread(read)
-
-
-def _write_chunk(file: BinaryIO, chunk: bytes, look: Look | None) -> None:
-    if look is not None:
-        look(chunk)
-    file.write(chunk)
+def _write_all(file: FileIO, piece: Piece) -> None:
+    remaining = memoryview(piece)
+    while remaining:
+        remaining = remaining[file.write(remaining) :]
 
 
 def _install(beside: Path, place: Path) -> None:
@@ -227,7 +227,7 @@ def _write_durably(place: Path, content: bytes) -> None:
         _sync_file(file)
 
 
-def _sync_file(file: BinaryIO) -> None:
+def _sync_file(file: BinaryIO | FileIO) -> None:
     file.flush()
     os.fsync(file.fileno())
 

@@ -17,7 +17,9 @@ The etag is the SHA-256 of the content: it survives copying, and two writers of 
 Refused: keys that lead out of the directory, by `..`, by symbolic links, or into `.uploads`. The
 directory itself must exist: a repository that is not mounted must not be mistaken for an empty one.
 
-File-system calls block, so they run on threads of this store. Driven by its callers alone.
+File-system calls block, so they run on threads of this store. What a turn of a thread moves goes
+from the source's file to ours, or from ours to the target's, without the loop: each crossing costs
+it, and the threads wait for it. Driven by its callers alone.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ import hashlib
 import os
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,11 +45,15 @@ from restate_node.runtime.ports import (
     ObjectMissing,
     ObjectStoreDenied,
     ObjectStoreUnavailable,
+    Piece,
+    Pieces,
     PreconditionFailed,
     PutCondition,
     StoredObject,
     Unconditional,
+    Write,
 )
+from restate_node.runtime.real.threads import finish_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -56,10 +62,14 @@ __all__ = ["FileObjects"]
 
 LOCK_FILE: Final = ".lock"
 UPLOADS: Final = ".uploads"
-CHUNK_BYTES: Final = 1024 * 1024
+PIECE_BYTES: Final = 2 * 1024 * 1024
+PIECES_PER_TURN: Final = 8
+"""What a thread moves before it asks the loop for more: a cancelled transfer ends with its turn."""
 LOCK_SECONDS_MAX: Final = 10.0
 LOCK_RETRY_SECONDS: Final = 0.005
 THREADS_MAX: Final = 4
+TRANSFERS_MAX: Final = 3
+"""While one is synced, others are copied; a thread is left for small objects."""
 UPLOAD_AGE_SECONDS_MAX: Final = 24 * 3600
 """What lies in `.uploads` for longer belongs to nobody who is alive."""
 
@@ -75,20 +85,38 @@ class _Locked(Exception):
 class _OpenFile:
     """A descriptor that is closed once, whatever was cancelled. Used on threads, by turns."""
 
-    def __init__(self) -> None:
+    def __init__(self, buffer_bytes: int = 0) -> None:
         self._descriptor: int | None = None
+        # One buffer for all pieces: fresh memory for each costs as much as copying it.
+        self._buffer = memoryview(bytearray(buffer_bytes))
 
     def hold(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def read(self) -> bytes:
+    def hand_on(self, write: Write) -> bool:
+        """The next turn's worth of content; False at its end."""
         assert self._descriptor is not None
-        with _mapped_errors("read a file of the snapshot repository"):
-            return os.read(self._descriptor, CHUNK_BYTES)
+        buffer = self._buffer
+        for _ in range(PIECES_PER_TURN):
+            with _mapped_errors("read a file of the snapshot repository"):
+                size_bytes = os.readv(self._descriptor, (buffer,))
+            if not size_bytes:
+                return False
+            write(buffer[:size_bytes])
+        return True
 
-    def write(self, content: bytes) -> None:
+    def take_over(self, pieces: Pieces) -> bool:
+        """Write the next turn's worth of pieces; False at their end."""
+        for _ in range(PIECES_PER_TURN):
+            piece = next(pieces, None)
+            if piece is None:
+                return False
+            self._write(piece)
+        return True
+
+    def _write(self, piece: Piece) -> None:
         assert self._descriptor is not None
-        remaining = memoryview(content)
+        remaining = memoryview(piece)
         with _mapped_errors("write a file of the snapshot repository"):
             while remaining:
                 remaining = remaining[os.write(self._descriptor, remaining) :]
@@ -116,6 +144,7 @@ class FileObjects:
     def __init__(self, directory: Path) -> None:
         self._root = directory.absolute()
         self._threads = ThreadPoolExecutor(THREADS_MAX, "file-objects")
+        self._transfers = asyncio.Semaphore(TRANSFERS_MAX)
         self._swept = False
 
     async def get(self, key: str) -> StoredObject | None:
@@ -124,28 +153,30 @@ class FileObjects:
         content = await self._run(lambda: self._read(place))
         return None if content is None else StoredObject(content, _etag(content))
 
-    async def open_read(self, key: str) -> AsyncGenerator[bytes]:
-        """The content in pieces; raises ObjectMissing. Close it when done."""
-        file = _OpenFile()
+    async def download(self, key: str, write: Write) -> None:
+        """Hand on the content in order; raises ObjectMissing, and what `write` raises."""
         place = self._place(key)
-        try:
-            await self._run(lambda: file.hold(self._open(place, key)))
-            while chunk := await self._run(file.read):
-                yield chunk
-        finally:
-            await self._run(file.close)
+        async with self._transfers:
+            file = _OpenFile(PIECE_BYTES)
+            try:
+                await self._run(lambda: file.hold(self._open(place, key)))
+                while await self._run(lambda: file.hand_on(write)):
+                    pass
+            finally:
+                await self._run(file.close)
 
     async def put(self, key: str, content: bytes, condition: PutCondition) -> str:
         """Write a small object durably; raises PreconditionFailed.
 
         Cancelled: it may be written all the same, whole.
         """
-        await self._write(key, _only(content), condition)
+        await self._write(key, (piece for piece in (content,)), condition)
         return _etag(content)
 
-    async def upload(self, key: str, chunks: AsyncIterator[bytes]) -> None:
+    async def upload(self, key: str, pieces: Pieces) -> None:
         """Write an object of any size durably; nothing is seen of it before."""
-        await self._write(key, chunks, Unconditional())
+        async with self._transfers:
+            await self._write(key, pieces, Unconditional())
 
     async def delete(self, key: str) -> None:
         """Remove an object, and the directories that are empty without it."""
@@ -163,32 +194,21 @@ class FileObjects:
 
     # -- on the loop
 
-    async def _write(self, key: str, chunks: AsyncIterator[bytes], condition: PutCondition) -> None:
+    async def _write(self, key: str, pieces: Pieces, condition: PutCondition) -> None:
         place, file = self._place(key), _OpenFile()
         beside = self._root / UPLOADS / f"{os.getpid()}-{uuid.uuid4().hex}"
         try:
             await self._run(lambda: file.hold(self._create(beside)))
-            async for chunk in chunks:
-                await self._run(lambda chunk=chunk: file.write(chunk))
+            while await self._run(lambda: file.take_over(pieces)):
+                pass
             await self._run(file.sync)
             await self._locked(lambda: self._install(beside, place, condition))
         finally:
             await self._run(lambda: file.discard(beside))
 
     async def _run(self, blocking: Callable[[], Result]) -> Result:
-        """On a thread of this store, so that a slow disk does not starve those of others.
-
-        Cancelled, it waits for the thread all the same: a file must not be closed, and its number
-        given to another file, while a thread still reads from it.
-        """
-        running = asyncio.wrap_future(self._threads.submit(blocking))
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await asyncio.wait([running])
-            if not running.cancelled():
-                running.exception()
-            raise
+        """On a thread of this store, so that a slow disk does not starve those of others."""
+        return await finish_in_thread(blocking, self._threads)
 
     async def _locked(self, change: Callable[[], None]) -> None:
         """Apply a change when the lock is free; raises ObjectStoreUnavailable when it never is."""
@@ -342,10 +362,6 @@ class FileObjects:
 
 def _etag(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-async def _only(content: bytes) -> AsyncGenerator[bytes]:
-    yield content
 
 
 def _sync_directory(directory: Path) -> None:

@@ -2,7 +2,7 @@
 
     get, put, delete, list    one request each
     upload                    parts of `PART_BYTES`; one part alone is a plain put
-    open_read                 one request; when it breaks off, the rest is asked for by range
+    download                  one request; when it breaks off, the rest is asked for by range
 
 Requests that fail for a passing reason are made again, with pauses that grow and that dice spread,
 as `worker.snapshots.object-store-retry-policy` says. A conditional put that is made again can meet
@@ -21,7 +21,8 @@ import asyncio
 import hashlib
 import io
 from base64 import b64encode
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any, Final, TypeVar
 
@@ -35,13 +36,17 @@ from restate_node.runtime.ports import (
     ObjectMissing,
     ObjectStoreError,
     ObjectStoreUnavailable,
+    Piece,
+    Pieces,
     PreconditionFailed,
     PutCondition,
     StoredObject,
     Unconditional,
+    Write,
 )
 from restate_node.runtime.real.s3_client import Call, Client, S3Client
 from restate_node.runtime.real.s3_errors import mapped
+from restate_node.runtime.real.threads import finish_in_thread
 from restate_node.types.options import RetryKind, RetryOptions, SnapshotOptions
 
 __all__ = ["S3Objects"]
@@ -53,6 +58,7 @@ PARTS_MAX: Final = 4
 PARTS_OF_AN_OBJECT_MAX: Final = 10_000
 """The service's limit: with our parts, 48 GiB."""
 CHUNK_BYTES: Final = 1024 * 1024
+THREADS_MAX: Final = 4
 PAGE_OBJECTS_MAX: Final = 1_000
 ATTEMPTS_MAX: Final = 10
 """When the options name no limit."""
@@ -80,6 +86,8 @@ class S3Objects:
         self._rng = rng
         self._client = S3Client(options)
         self._parts = asyncio.Semaphore(PARTS_MAX)
+        # Our own: files that are read or written slowly must not keep others' threads.
+        self._threads = ThreadPoolExecutor(THREADS_MAX, "s3-files")
 
     async def get(self, key: str) -> StoredObject | None:
         """A small object and its etag; None when there is none."""
@@ -100,13 +108,13 @@ class S3Objects:
             raise ValueError(f"{self._name(key)} is larger than {SMALL_OBJECT_BYTES_MAX} bytes")
         return stored
 
-    async def open_read(self, key: str) -> AsyncGenerator[bytes]:
-        """The content in pieces; raises ObjectMissing. Close it when done."""
+    async def download(self, key: str, write: Write) -> None:
+        """Hand on the content in order; raises ObjectMissing, and what `write` raises."""
         reading = _Reading(self._place(key))
         try:
             while chunk := await self._request(f"read {self._name(key)}", reading.piece):
                 reading.advance(len(chunk))
-                yield chunk
+                await finish_in_thread(lambda chunk=chunk: write(chunk), self._threads)
         finally:
             if reading.is_open:
                 await self._client.run(reading.close)
@@ -127,9 +135,9 @@ class S3Objects:
         except ObjectMissing as error:  # the answer to If-Match when there is no such object
             raise PreconditionFailed(f"{self._name(key)} is gone; read it again") from error
 
-    async def upload(self, key: str, chunks: AsyncIterator[bytes]) -> None:
+    async def upload(self, key: str, pieces: Pieces) -> None:
         """Write an object of any size; nothing is seen of it before."""
-        place, source = self._place(key), _PartSource(chunks)
+        place, source = self._place(key), _PartSource(pieces)
         await self._next_part(source)
         if not source.ended:
             await self._upload_parts(key, place, source)
@@ -168,8 +176,9 @@ class S3Objects:
             fields["ContinuationToken"] = page["NextContinuationToken"]
 
     async def close(self) -> None:
-        """Close the connections. Idempotent."""
+        """Close the connections, end the threads. Idempotent."""
         await self._client.close()
+        self._threads.shutdown(wait=False)
 
     # -- parts
 
@@ -241,7 +250,7 @@ class S3Objects:
         """
         await self._parts.acquire()
         try:
-            await source.gather()
+            await finish_in_thread(source.gather, self._threads)
         except BaseException:
             self._parts.release()
             raise
@@ -298,11 +307,12 @@ class S3Objects:
 
 
 class _PartSource:
-    """Pieces of any size, gathered to parts."""
+    """Pieces of any size, gathered to parts. Used on threads, by turns."""
 
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self._chunks = chunks
-        self._left = b""
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+        self._left: Piece = b""
+        """A view stays good: the next piece is asked for when nothing is left of it."""
         self._part = io.BytesIO()
         self.ended = False
         self.size_bytes = 0
@@ -312,17 +322,17 @@ class _PartSource:
         """There is nothing in the part that was gathered."""
         return not self._part.getbuffer().nbytes
 
-    async def gather(self) -> None:
+    def gather(self) -> None:
         """The next part; one before the end is full, and the last may be empty."""
         room = PART_BYTES
         while room and not self.ended:
-            chunk = self._left or await anext(self._chunks, None)
-            if chunk is None:
+            piece = self._left or next(self._pieces, None)
+            if piece is None:
                 self.ended = True
                 break
-            self._part.write(chunk[:room])
-            self._left = chunk[room:]
-            room -= min(room, len(chunk))
+            self._part.write(piece[:room])
+            self._left = piece[room:]
+            room -= min(room, len(piece))
         self.size_bytes += PART_BYTES - room
 
     def take(self) -> io.BytesIO:

@@ -136,15 +136,18 @@ class RocksStore:
         options: StoreOptions,
         memory: StoreMemory,
         place_of: Callable[[str], Path] = Path,
+        synced: Callable[[], None] = lambda: None,
     ) -> None:
         """Open or create; blocks for a few fsyncs. Raises StoreError, StoreLocked.
 
-        `place_of` says where a path of the port is.
+        `place_of` says where a path of the port is; `synced` is called, on a thread, after each
+        sync of the log.
         """
         assert 0 < len(options.families) <= FAMILIES_MAX, options.families
         assert len(set(options.families)) == len(options.families), options.families
         self._path = path
         self._place_of = place_of
+        self._synced = synced
         self._write_options = write_options(options)
         self._database: Rdict | None = None
         self._families: dict[str, _Family] = {}
@@ -290,6 +293,7 @@ class RocksStore:
             self._opened().flush_wal(True)
         except Exception as error:
             raise self._error(error, "sync") from error
+        self._synced()
 
     def _flush_families(self) -> None:
         try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +17,8 @@ from restate_node.roles.worker.snapshot_repository import (
     RepositoryPlace,
     SnapshotRepository,
 )
-from restate_node.roles.worker.snapshot_transfer import SourceFile
-from restate_node.runtime.ports import Look
+from restate_node.roles.worker.snapshot_transfer import Fill, SourceFile
+from restate_node.runtime.ports import Pieces
 from restate_node.runtime.tasks import TaskCenter
 from restate_node.sim.hosts import Incarnation, SimClock, current_incarnation
 from restate_node.sim.loop import SimLoop, simulate
@@ -48,17 +48,14 @@ class Files:
             for name, content in self.contents.items()
         ]
 
-    async def read(self, name: str, look: Look) -> AsyncGenerator[bytes]:
+    def read(self, name: str) -> Pieces:
         for start in range(0, len(self.contents[name]), 1000):
-            piece = self.contents[name][start : start + 1000]
-            look(piece)
-            yield piece
+            yield self.contents[name][start : start + 1000]
 
-    async def write(self, name: str, chunks: AsyncIterator[bytes], look: Look) -> None:
-        self.contents[name] = b""
-        async for chunk in chunks:
-            look(chunk)
-            self.contents[name] += chunk
+    async def write(self, name: str, fill: Fill) -> None:
+        content = bytearray()
+        await fill(content.extend)
+        self.contents[name] = bytes(content)
 
     async def clear(self) -> None:
         self.contents.clear()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
@@ -19,8 +18,8 @@ from restate_node.roles.worker.snapshot_repository import (
     PublishedSnapshot,
     RepositoryIdentity,
 )
-from restate_node.roles.worker.snapshot_transfer import Nowhere
-from restate_node.runtime.ports import Look, ObjectStoreUnavailable
+from restate_node.roles.worker.snapshot_transfer import Fill, Nowhere
+from restate_node.runtime.ports import ObjectStoreUnavailable, Pieces
 from restate_node.sim.hosts import Incarnation
 from restate_node.sim.objects import ObjectFaults
 from restate_node.types.offsets import Lsn
@@ -311,10 +310,10 @@ def test_pruned_under_a_download() -> None:
     class Late(Files):
         pruned: asyncio.Task[None] | None = None
 
-        async def write(self, name: str, chunks: AsyncIterator[bytes], look: Look) -> None:
+        async def write(self, name: str, fill: Fill) -> None:
             self.pruned = self.pruned or asyncio.create_task(self.prune())
             await self.pruned
-            await super().write(name, chunks, look)
+            await super().write(name, fill)
 
         async def prune(self) -> None:
             await publish(nodes.node(), 20)
@@ -338,11 +337,10 @@ def test_memory_is_bounded_by_pieces() -> None:
         open_now = 0
         open_most = 0
 
-        async def read(self, name: str, look: Look) -> AsyncGenerator[bytes]:
+        def read(self, name: str) -> Pieces:
             self.open_now += 1
             self.open_most = max(self.open_most, self.open_now)
-            async for chunk in super().read(name, look):
-                yield chunk
+            yield from super().read(name)
             self.open_now -= 1
 
     async def scenario() -> None:

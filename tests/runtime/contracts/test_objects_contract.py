@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
@@ -13,6 +12,8 @@ from restate_node.runtime.ports import (
     IfMatches,
     ObjectMissing,
     ObjectStore,
+    Piece,
+    Pieces,
     PreconditionFailed,
     PutCondition,
     Unconditional,
@@ -23,14 +24,18 @@ from .conftest import Bucket
 MEBIBYTE = 1024 * 1024
 
 
-async def pieces(*contents: bytes) -> AsyncGenerator[bytes]:
+def pieces(*contents: bytes) -> Pieces:
+    """From one buffer, which is used again: a store that keeps a piece gets another one's bytes."""
+    buffer = bytearray(max(map(len, contents), default=0))
     for content in contents:
-        yield content
+        buffer[: len(content)] = content
+        yield memoryview(buffer)[: len(content)]
 
 
 async def whole(objects: ObjectStore, key: str) -> bytes:
-    async with aclosing(objects.open_read(key)) as chunks:
-        return b"".join([chunk async for chunk in chunks])
+    content = bytearray()
+    await objects.download(key, content.extend)
+    return bytes(content)
 
 
 async def keys(objects: ObjectStore, prefix: str) -> list[str]:
@@ -125,7 +130,7 @@ async def test_uploads_of_every_size(bucket: Bucket, size: int) -> None:
 async def test_a_failed_upload_leaves_nothing(bucket: Bucket, broken_after: int) -> None:
     """Goal: an object is whole or not there. How: a source that fails, before and in parts."""
 
-    async def broken() -> AsyncGenerator[bytes]:
+    def broken() -> Pieces:
         yield bytes(broken_after)
         raise OSError("the disk of the source failed")
 
@@ -135,42 +140,54 @@ async def test_a_failed_upload_leaves_nothing(bucket: Bucket, broken_after: int)
 
 
 async def test_a_cancelled_upload_leaves_nothing(bucket: Bucket) -> None:
-    """Goal: cancellation cleans up. How: a source that stands still after twelve mebibytes."""
-    stuck = asyncio.Event()
+    """Goal: cancellation cleans up, and lets the source alone. How: cancel while it yields, and
+    close it at once.
+    """
+    flowing, loop = asyncio.Event(), asyncio.get_running_loop()
 
-    async def source() -> AsyncGenerator[bytes]:
-        yield bytes(12 * MEBIBYTE)
-        stuck.set()
-        await asyncio.Event().wait()
+    def source() -> Pieces:
+        for number in range(100):
+            yield bytes(MEBIBYTE)
+            if number == 12:
+                loop.call_soon_threadsafe(flowing.set)
 
-    uploading = asyncio.create_task(bucket.objects.upload("f", source()))
-    await stuck.wait()
+    content = source()
+    uploading = asyncio.create_task(bucket.objects.upload("f", content))
+    await flowing.wait()
     uploading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await uploading
+    content.close()
     assert await keys(bucket.others, "") == []
 
 
 async def test_an_upload_replaces_at_once(bucket: Bucket) -> None:
-    """Goal: readers see the old content until the new is whole. How: look in the middle."""
-    await bucket.objects.put("f", b"old", Unconditional())
-
-    async def source() -> AsyncGenerator[bytes]:
-        yield b"new "
-        assert await whole(bucket.others, "f") == b"old"
-        yield b"content"
-
-    await bucket.objects.upload("f", source())
-    assert await whole(bucket.others, "f") == b"new content"
+    """Goal: readers see the old content until the new is whole. How: look all the time."""
+    old, new = b"old", bytes(9 * MEBIBYTE)
+    await bucket.objects.put("f", old, Unconditional())
+    content = pieces(*(new[start : start + MEBIBYTE] for start in range(0, len(new), MEBIBYTE)))
+    uploading = asyncio.create_task(bucket.objects.upload("f", content))
+    seen = {old}
+    while not uploading.done():
+        seen.add(await whole(bucket.others, "f"))
+    await uploading
+    assert seen <= {old, new}
+    assert await whole(bucket.others, "f") == new
 
 
 async def test_a_read_may_be_left(bucket: Bucket) -> None:
-    """Goal: nothing leaks from half a read. How: take one piece of many, close, read again."""
-    content = bytes(5 * MEBIBYTE)
+    """Goal: what `write` raises ends the read, and nothing leaks. How: one piece of many, again."""
+    content, taken = bytes(5 * MEBIBYTE), bytearray()
     await bucket.objects.upload("f", pieces(content))
-    async with aclosing(bucket.others.open_read("f")) as chunks:
-        first = await anext(chunks)
-    assert 0 < len(first) <= 2 * MEBIBYTE
+
+    def take_one(piece: Piece) -> None:
+        if taken:
+            raise RuntimeError("enough")
+        taken.extend(piece)
+
+    with pytest.raises(RuntimeError, match="enough"):
+        await bucket.others.download("f", take_one)
+    assert 0 < len(taken) <= 2 * MEBIBYTE
     assert await whole(bucket.others, "f") == content
 
 
