@@ -70,3 +70,25 @@ def test_a_planted_bug_is_found_and_told() -> None:
 def test_every_planted_bug_is_found(name: str) -> None:
     """Goal: no checker is blind. Method: seeds until one fails, for each plant."""
     assert first_failure(name).findings
+
+
+CONTROL = {
+    "silence-is-health": ("H1", 14),
+    "read-only-in-nodesets": ("C1", 2),
+    "leaders-swing": ("C2", 10),
+    "drained-worker-is-eligible": ("C3", 2),
+    "leaders-uncounted": ("C4", 28),
+}
+"""Who tells, and a seed at which to begin: rest is not reached in every run."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONTROL)
+def test_checkers_of_the_control_plane_find_what_they_are_for(name: str) -> None:
+    """Goal: H1 and C1 to C4 have teeth, each its own. Method: seeds until the checker tells."""
+    checker, first = CONTROL[name]
+    for seed in range(first, first + SEEDS_MAX):
+        report = run_seed(RunOptions(seed, plant=name))
+        if any(finding.startswith(f"{checker} violated") for finding in report.findings):
+            return
+    raise AssertionError(f"{checker} does not find {name}")
