@@ -35,6 +35,7 @@ from restate_node.runtime.ports import KeyValueStore, StoreError, WriteBatch
 from restate_node.sim.plant import Plant
 from restate_node.sim.plants_control import CONTROL_PLANTS
 from restate_node.sim.plants_invocations import INVOCATION_PLANTS
+from restate_node.sim.plants_operators import OPERATOR_PLANTS
 from restate_node.sim.plants_storage import STORAGE_PLANTS
 from restate_node.sim.substitution import Substitution
 from restate_node.types.ids import PlainNodeId
@@ -228,6 +229,7 @@ PLANTS: Final[dict[str, Plant]] = {
         *STORAGE_PLANTS,
         *CONTROL_PLANTS,
         *INVOCATION_PLANTS,
+        *OPERATOR_PLANTS,
     )
 }
 """By name."""
