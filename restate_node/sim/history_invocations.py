@@ -62,6 +62,29 @@ class InvocationsSettled(Event):
     left: tuple[str, ...]
 
 
+# ---------------------------------------------------------------- operators
+
+
+@dataclass(frozen=True, slots=True)
+class ControlOrdered(Event):
+    """An operator wants something done to an invocation: cancel, kill, pause, resume, purge; or a
+    handler wants another one cancelled, which nobody answers."""
+
+    node: str
+    order: int
+    invocation: str
+    control: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSaid(Event):
+    """What became of it: done, already, accepted; or why not."""
+
+    node: str
+    order: int
+    status: str
+
+
 # ---------------------------------------------------------------- handlers
 
 
@@ -101,7 +124,41 @@ class ReplayBroken(Event):
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class HandlerReturned(Event):
+    """A handler got to its end, with this."""
+
+    invocation: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeSeen(Event):
+    """A handler asked how another invocation ended, and was told. `other` is its id, or what may
+    have only one result (`InvocationCalled.single`)."""
+
+    observer: str
+    other: str
+    outcome: str
+
+
 # ---------------------------------------------------------------- replicas
+
+
+@dataclass(frozen=True, slots=True)
+class StageReached(Event):
+    """A replica has an invocation at another stage, or in another run, than before. `caller` is who
+    waits for its end by a call; `outcome` is how it ended, if it has."""
+
+    node: str
+    partition: int
+    lsn: int
+    invocation: str
+    stage: str
+    run: int
+    outcome: str = ""
+    is_failure: bool = False
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,13 @@ class Load:
     services: SimServiceOptions = field(default_factory=SimServiceOptions)
     outages_max: int = 0
     """How often a service goes away and comes back."""
+    versions: tuple[int, int] = (6, 7)
+    """The highest version of the service protocol that each deployment speaks."""
+    is_lazy: bool = False
+    """State is not sent along; handlers ask for it."""
+    meddling_probability: float = 0.0
+    """That a node's operator cancels, kills, pauses, resumes or purges some invocation, at each
+    turn of a client."""
 
 
 LOAD_PROBABILITY: Final = 0.6
@@ -51,6 +58,9 @@ def choose_load(rng: Random) -> Load | None:
         keys_max=rng.choice((1, 3, 5)),
         services=_services(rng),
         outages_max=rng.choice((0, 0, 2, 4)),
+        versions=(rng.choice((5, 6, 7, 7)), rng.choice((5, 6, 7, 7))),
+        is_lazy=rng.random() < 0.4,
+        meddling_probability=rng.choice((0.0, 0.0, 0.1, 0.4)),
     )
 
 

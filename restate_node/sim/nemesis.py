@@ -34,7 +34,7 @@ from typing import Final, TypeAlias
 from restate_node.sim.budget import Budget
 from restate_node.sim.hosts import Death
 from restate_node.sim.nemesis_storage import FullDisk, StorageFault, StoreLoss, plan_storage
-from restate_node.sim.scenario import Scenario
+from restate_node.sim.scenario import Losses, Scenario
 from restate_node.sim.streams import Streams
 from restate_node.types.fabric import Swimlane
 
@@ -186,6 +186,8 @@ Fault: TypeAlias = (
 IMPAIRING: Final = (Crash, Pause, Isolation, Stall, DiskError, FullDisk)
 """These take a host away; the budget counts them."""
 COMPANION_PROBABILITY: Final = 0.6
+LONG_CUT_PROBABILITY: Final = 0.1
+LONG_CUT_SECONDS: Final = (8.5, 12.0)
 PLACES_TRIED_MAX: Final = 20
 """Times at which a fault is tried before it is left out of a full schedule."""
 RECOVERY_SECONDS_MAX: Final = 1.0
@@ -197,9 +199,13 @@ def end(fault: Fault) -> float:
     return fault.at + fault.seconds
 
 
-def plan(randomness: Random, hosts: Sequence[str], budget: Budget) -> tuple[Fault, ...]:
-    """A schedule within the budget, by time; times count from the start of the trouble."""
-    faults: list[Fault] = []
+def plan(
+    randomness: Random, hosts: Sequence[str], budget: Budget, given: Sequence[Fault] = ()
+) -> tuple[Fault, ...]:
+    """A schedule within the budget, by time; times count from the start of the trouble. `given`
+    faults are in it.
+    """
+    faults: list[Fault] = list(given)
     for _ in range(randomness.randint(budget.faults_min, budget.faults_max)):
         make = randomness.choices(_MAKERS, _WEIGHTS)[0]
         for _ in range(PLACES_TRIED_MAX):
@@ -214,7 +220,8 @@ def plan_all(
     streams: Streams, hosts: Sequence[str], budget: Budget, scenario: Scenario
 ) -> tuple[Fault, ...]:
     """The schedule of a run. Each kind has dice of its own: without one, the rest is the same."""
-    faults: list[Fault] = list(plan(streams.stream("nemesis"), hosts, budget))
+    given = _long_cut(streams.stream("nemesis/long cut"), hosts, budget, scenario)
+    faults: list[Fault] = list(plan(streams.stream("nemesis"), hosts, budget, given))
     objects, losses = streams.stream("nemesis/objects"), streams.stream("nemesis/losses")
     storage = plan_storage(objects, losses, hosts, budget, scenario)
     faults += storage
@@ -222,6 +229,22 @@ def plan_all(
         if isinstance(loss, StoreLoss) and losses.random() < COMPANION_PROBABILITY:
             faults.append(_companion(losses, loss, hosts, budget))
     return tuple(sorted(faults, key=lambda fault: fault.at))
+
+
+def _long_cut(
+    rng: Random, hosts: Sequence[str], budget: Budget, scenario: Scenario
+) -> tuple[Fault, ...]:
+    """In some runs a host is cut off for longer than any news of it may take (H1). Not where a
+    store is lost, too: two hosts may be needed then that are not there.
+    """
+    seconds = round(rng.uniform(*LONG_CUT_SECONDS), 3)
+    host, chosen = rng.choice(list(hosts)), rng.random() < LONG_CUT_PROBABILITY
+    has_room = budget.impaired_hosts_max > 0 and budget.faults_max > 0
+    is_tolerated = scenario.losses in (Losses.NONE, Losses.ROT)
+    if not (chosen and has_room and is_tolerated and seconds < budget.seconds):
+        return ()
+    at = round(rng.uniform(0, budget.seconds - seconds), 3)
+    return (Isolation(at, host, Direction.BOTH, None, seconds),)
 
 
 def _companion(rng: Random, loss: StoreLoss, hosts: Sequence[str], budget: Budget) -> Fault:

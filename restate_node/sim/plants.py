@@ -33,7 +33,9 @@ from restate_node.roles.log_server import service as log_server_service
 from restate_node.roles.log_server.writer import Writer
 from restate_node.runtime.ports import KeyValueStore, StoreError, WriteBatch
 from restate_node.sim.plant import Plant
+from restate_node.sim.plants_control import CONTROL_PLANTS
 from restate_node.sim.plants_invocations import INVOCATION_PLANTS
+from restate_node.sim.plants_operators import OPERATOR_PLANTS
 from restate_node.sim.plants_storage import STORAGE_PLANTS
 from restate_node.sim.substitution import Substitution
 from restate_node.types.ids import PlainNodeId
@@ -225,7 +227,9 @@ PLANTS: Final[dict[str, Plant]] = {
             (Substitution(ReadQueue, "ask", _confirmed_by_itself),),
         ),
         *STORAGE_PLANTS,
+        *CONTROL_PLANTS,
         *INVOCATION_PLANTS,
+        *OPERATOR_PLANTS,
     )
 }
 """By name."""

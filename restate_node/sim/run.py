@@ -149,7 +149,10 @@ class Run:
     def _handlers(self) -> Handlers:
         """Of users' services; they know the time of the world."""
         now_ms, skew_seconds = SimClock(self.loop).unix_ms, CLOCK_SKEW_MS_MAX / 1000
-        return Handlers(self.recorder, self.loop.streams.stream("handlers"), now_ms, skew_seconds)
+        rng, load = self.loop.streams.stream("handlers"), self.stage.load
+        may_pause = load is not None and load.meddling_probability > 0
+        book = self.stage.book
+        return Handlers(self.recorder, book, rng, now_ms, skew_seconds, may_pause=may_pause)
 
     def substitutions(self) -> list[Substitution]:
         """What has to be in place for this run."""
@@ -224,7 +227,8 @@ class Run:
         healed = self.recorder.history.last(Healed)
         if self.stage.load is not None and healed is not None and not self._is_beyond:
             deadline = max(healed.at + END_SECONDS_MAX, self.recorder.now())
-            await Settling(self.world, self.stage.book, deadline).settle()
+            rng = self.loop.streams.stream("settling")
+            await Settling(self.world, self.stage.book, deadline, rng).settle()
 
     async def _look(self) -> None:
         """Ask for the status, again and again, until cancelled."""

@@ -6,15 +6,20 @@ from typing import TypeAlias
 
 from restate_node.sim.history import Event
 from restate_node.sim.history_invocations import (
+    ControlOrdered,
+    ControlSaid,
     EntryForgotten,
     EntryWritten,
+    HandlerReturned,
     InvocationAcknowledged,
     InvocationAnswered,
     InvocationCalled,
     InvocationsSettled,
     InvocationUnknown,
     ObjectWritten,
+    OutcomeSeen,
     ReplayBroken,
+    StageReached,
     StepSeen,
     TimerRang,
     TimerSet,
@@ -42,6 +47,11 @@ def _of_a_client(event: Event) -> Told | None:
             return event.node, "unknown", f"call {event.call}"
         case InvocationsSettled():
             return "world", "settled", f"{len(event.left)} invocations have not ended"
+        case ControlOrdered():
+            what = f"{event.control.lower()} {event.invocation}"
+            return event.node, "order", f"order {event.order}: {what}"
+        case ControlSaid():
+            return event.node, "control", f"order {event.order}: {event.status.lower()}"
         case _:
             return None
 
@@ -50,6 +60,11 @@ def _of_a_handler(event: Event) -> Told | None:
     match event:
         case StepSeen():
             return "service", "step", f"{event.invocation}/{event.step} is {event.value[:TEXT_MAX]}"
+        case HandlerReturned():
+            return "service", "return", f"{event.invocation}: {event.value[:TEXT_MAX]}"
+        case OutcomeSeen():
+            what = f"{event.observer} sees that {event.other} ended"
+            return "service", "sees", f"{what}: {event.outcome[:TEXT_MAX]}"
         case TimerSet():
             return "service", "timer", f"{event.timer} is due at {event.due:.3f}s"
         case TimerRang():
@@ -69,6 +84,10 @@ def _of_a_replica(event: Event) -> Told | None:
         case EntryForgotten():
             where = f"partition {event.partition}, LSN {event.lsn}"
             return event.node, "journal", f"{where}: no entry {event.index} of {event.invocation}"
+        case StageReached():
+            where = f"partition {event.partition}, LSN {event.lsn}"
+            what = f"{event.invocation} is {event.stage.lower()}, run {event.run}"
+            return event.node, "stage", f"{where}: {what} {event.outcome[:TEXT_MAX]}".rstrip()
         case ObjectWritten():
             where = f"partition {event.partition}, LSN {event.lsn}"
             return event.node, "object", f"{where}: {event.object} by {event.writer}"

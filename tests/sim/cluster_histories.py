@@ -106,6 +106,13 @@ def looks(applied: int, *, leads: bool, node: str = "n1#1") -> list[Event]:
     return [Progress(10.0 + i, node, 0, applied, applied + 1, leads) for i in range(11)]
 
 
+def behind(*later: Event) -> list[Event]:
+    """Two replicas, of which one lacks what was acknowledged; and who is seen afterwards."""
+    both = [*looks(8, leads=True), *looks(7, leads=False, node="n3#1")]
+    acknowledged = PatchAcknowledged(11.0, "n2#1", 0, 8)
+    return [acknowledged, *sorted(both, key=lambda event: event.at), WELL, *later]
+
+
 WELL = StatusSaid(20.0, healthy=True)
 
 GOOD: dict[str, list[list[Event]]] = {
@@ -137,6 +144,7 @@ GOOD: dict[str, list[list[Event]]] = {
         ]
     ],
     "H1": [
+        behind(Progress(21.0, "n1#1", 0, 8, 9, True)),
         [*looks(8, leads=True), PatchAcknowledged(11.0, "n2#1", 0, 8), WELL],
         [*looks(8, leads=True), PatchAcknowledged(19.0, "n2#1", 0, 9), WELL],
         [*looks(8, leads=False), StatusSaid(20.0, healthy=False)],
@@ -198,12 +206,7 @@ BAD: dict[str, list[list[Event]]] = {
     ],
     "H1": [
         [*looks(8, leads=False), WELL],
-        [
-            *looks(8, leads=True),
-            *looks(7, leads=False, node="n3#1"),
-            PatchAcknowledged(11.0, "n2#1", 0, 8),
-            WELL,
-        ],
+        behind(Progress(21.0, "n3#1", 0, 7, 9, False)),
         [*looks(8, leads=False), EpochBegan(13.0, "n1#1", 0, 9, 2, "N1:1"), WELL],
     ],
     "C1": [

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from restate_node.sim.history import Event, Healed
 from restate_node.sim.history_invocations import (
+    ControlOrdered,
+    ControlSaid,
     EntryForgotten,
     EntryWritten,
+    HandlerReturned,
     InvocationAcknowledged,
     InvocationAnswered,
     InvocationCalled,
     InvocationsSettled,
     InvocationUnknown,
     ObjectWritten,
+    OutcomeSeen,
     ReplayBroken,
+    StageReached,
     StepSeen,
     TimerRang,
     TimerSet,
@@ -73,6 +78,43 @@ def used(call: int, at: float, until: float, what: str, argument: str, result: s
     return [called(call, at, f"Register/{what}", argument), answered(call, until, result)]
 
 
+def ordered(control: str, at: float = 2.0, invocation: str = "inv_1", order: int = 7) -> Event:
+    return ControlOrdered(at, "n1#1", order, invocation, control)
+
+
+def said(status: str, at: float = 5.0, order: int = 7) -> Event:
+    return ControlSaid(at, "n1#1", order, status)
+
+
+def stage(name: str, lsn: int, node: str = "n1#1", invocation: str = "inv_1") -> Event:
+    return StageReached(3.0, node, 0, lsn, invocation, name, 1)
+
+
+def ended(
+    outcome: str,
+    *,
+    is_failure: bool = False,
+    lsn: int = 9,
+    invocation: str = "inv_1",
+    caller: str = "",
+) -> Event:
+    return StageReached(
+        3.0, "n1#1", 0, lsn, invocation, "COMPLETED", 2, outcome, is_failure, caller
+    )
+
+
+def killed(invocation: str = "inv_1", caller: str = "") -> Event:
+    return ended("409 killed", is_failure=True, invocation=invocation, caller=caller)
+
+
+def sees(outcome: str, other: str = "inv_1") -> Event:
+    return OutcomeSeen(4.0, "inv_8", other, outcome)
+
+
+def returned(value: str) -> Event:
+    return HandlerReturned(2.5, "inv_1", value)
+
+
 GOOD: dict[str, list[list[Event]]] = {
     "P4": [
         [entry(5, 1, "aa"), entry(5, 1, "aa", "n2#1"), entry(6, 2, "aa"), entry(5, 1, "aa")],
@@ -85,6 +127,11 @@ GOOD: dict[str, list[list[Event]]] = {
         [*used(1, 1, 9, "set", "x", ""), *used(2, 3, 4, "get", "", "")],
         [*used(1, 1, 2, "swap", ">x", "yes"), *used(2, 3, 4, "swap", ">y", "no")],
         [called(1, 1, "Register/set", "x"), *used(2, 3, 4, "get", "", "x")],
+        [
+            called(1, 1, "Register/set", "x"),
+            answered(1, 2, "409 killed", is_failure=True),
+            *used(2, 3, 4, "get", "", "x"),
+        ],
     ],
     "P6": [
         [
@@ -102,11 +149,19 @@ GOOD: dict[str, list[list[Event]]] = {
         [TimerSet(1.0, "t", 5.0), rang(5.1, 5.0), settled(9.0)],
         [TimerSet(1.0, "t", 5.0)],
         [TimerSet(1.0, "t", 50.0), settled(9.0)],
+        [TimerSet(1.0, "inv_1/3", 5.0), killed(), settled(9.0)],
+        [called(1, 1, "Counter/add", "t"), TimerSet(1.0, "t", 5.0), killed(), settled(9.0)],
     ],
     "P9": [
         [called(1, 1, "Program/run"), promised(1), answered(1, 3, "[]"), settled(9.0)],
         [called(1, 1, "Program/run"), settled(9.0)],
         [called(1, 1, "Program/run"), promised(1)],
+        [
+            called(1, 1, "Program/run"),
+            ordered("KILL"),
+            answered(1, 3, "409 killed", is_failure=True),
+        ],
+        [called(1, 1, "Program/run"), ordered("PURGE"), InvocationUnknown(3.0, "n1#1", 1)],
     ],
     "P10": [
         [step("#1"), step("#1", 4.0), called(1, 1, "Program/run"), answered(1, 5, '["#1"]')],
@@ -116,9 +171,53 @@ GOOD: dict[str, list[list[Event]]] = {
         [entry(5, 1, "aa"), entry(5, 1, "aa", "n2#1"), entry(6, 2, "bb")],
         [entry(5, 1, "aa", is_command=False), entry(6, 2, "aa", is_command=False)],
     ],
+    "P11": [
+        [entry(5, 0, "aa"), stage("INVOKED", 5), entry(6, 1, "bb"), stage("SUSPENDED", 6)],
+        [stage("INVOKED", 5), ended("#1"), entry(9, 2, "bb"), wrote(9, "inv_1")],
+        [
+            stage("PAUSED", 5),
+            entry(6, 1, "aa", is_command=False),
+            stage("INVOKED", 7, "n2#1"),
+            entry(8, 2, "bb"),
+        ],
+        [stage("INVOKED", 5), ended("#1"), stage("FORGOTTEN", 9), stage("INVOKED", 12)],
+    ],
+    "P12": [
+        [
+            called(1, 1, "Program/run"),
+            returned("#1"),
+            ended("#1"),
+            sees("#1"),
+            answered(1, 5, "#1"),
+        ],
+        [returned("#1"), killed(), sees("409 killed")],
+        [called(1, 1, "Signup/run", single="Signup w"), sees("404 not found", "Signup w")],
+        [sees("404 not found", "Signup v")],
+        [
+            called(1, 1, "Signup/run", single="Signup w"),
+            returned("#1"),
+            sees("404 not found", "Signup w"),
+            ended("#1"),
+            sees("#1", "Signup w"),
+        ],
+    ],
+    "P13": [
+        [ordered("KILL"), killed(), said("DONE")],
+        [ordered("KILL"), said("NOT_RUNNING")],
+        [ordered("KILL", invocation="inv_2"), killed(caller="inv_2")],
+        [ordered("PAUSE"), stage("PAUSED", 5), said("DONE")],
+        [ordered("CANCEL"), said("ACCEPTED"), ended("409 cancelled", is_failure=True)],
+    ],
     "V3": [
         [Healed(9.0), called(1, 1, "Program/run"), answered(1, 68, "[]"), settled(70.0)],
         [Healed(9.0), called(1, 1, "Program/run")],
+        [
+            called(1, 1, "Program/run"),
+            ordered("PURGE"),
+            InvocationUnknown(3.0, "n1#1", 1),
+            Healed(9.0),
+            settled(70.0),
+        ],
     ],
 }
 
@@ -143,11 +242,20 @@ BAD: dict[str, list[list[Event]]] = {
         ],
     ],
     "P7": [[rang(4.7, 5.0)]],
-    "P7, in the end": [[TimerSet(1.0, "t", 5.0), rang(5.1, 5.0, "u"), settled(9.0)]],
+    "P7, in the end": [
+        [TimerSet(1.0, "t", 5.0), rang(5.1, 5.0, "u"), settled(9.0)],
+        [TimerSet(1.0, "inv_2/3", 5.0), killed(), settled(9.0)],
+    ],
     "P9": [
         [called(1, 1, "Program/run"), promised(1), settled(9.0)],
         [called(1, 1, "Program/run"), promised(1), InvocationUnknown(3.0, "n1#1", 1)],
         [called(1, 1, "Program/run"), answered(1, 3, "500 no", is_failure=True)],
+        [
+            called(1, 1, "Program/run"),
+            answered(1, 3, "409 killed", is_failure=True),
+            ordered("KILL", at=4.0),
+        ],
+        [called(1, 1, "Program/run"), ordered("KILL"), InvocationUnknown(3.0, "n1#1", 1)],
     ],
     "P10": [
         [step("#1"), step("#2", 4.0)],
@@ -158,6 +266,26 @@ BAD: dict[str, list[list[Event]]] = {
         [*added(1, 1, "x", "1"), *tokens(3, 7, "")],
         [*tokens(3, 7, "x y x")],
         [entry(5, 1, "aa"), entry(5, 2, "aa")],
+    ],
+    "P11": [
+        [stage("INVOKED", 5), killed(), entry(10, 2, "bb")],
+        [stage("INVOKED", 5), killed(), wrote(10, "inv_1")],
+        [stage("INVOKED", 5), stage("PAUSED", 6, "n2#1"), entry(7, 2, "bb")],
+        [stage("SUSPENDED", 6), entry(7, 2, "bb"), stage("INVOKED", 8)],
+    ],
+    "P12": [
+        [returned("#1"), ended("#1"), sees("#2")],
+        [called(1, 1, "Program/run"), killed(), answered(1, 5, "#1")],
+        [ended("#1")],
+        [returned("#1"), ended("#1"), sees("404 not found")],
+    ],
+    "P13": [
+        [ordered("KILL"), said("DONE"), killed()],
+        [ordered("PAUSE"), stage("INVOKED", 5), said("DONE")],
+        [ordered("PURGE"), killed(), said("DONE")],
+        [ordered("PAUSE"), killed()],
+        [ordered("KILL", at=4.0), killed()],
+        [ordered("KILL", invocation="inv_3"), killed(caller="inv_2")],
     ],
     "V3": [
         [Healed(9.0), called(1, 1, "Program/run"), settled(70.0)],

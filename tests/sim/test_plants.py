@@ -70,3 +70,30 @@ def test_a_planted_bug_is_found_and_told() -> None:
 def test_every_planted_bug_is_found(name: str) -> None:
     """Goal: no checker is blind. Method: seeds until one fails, for each plant."""
     assert first_failure(name).findings
+
+
+TELLING = {
+    "silence-is-health": ("H1", 14),
+    "read-only-in-nodesets": ("C1", 4),
+    "leaders-swing": ("C2", 10),
+    "drained-worker-is-eligible": ("C3", 2),
+    "leaders-uncounted": ("C4", 43),
+    "late-report-counts": ("P11", 13),
+    "attach-loses-outcome": ("P12", 4),
+    "pause-is-only-said": ("P13", 7),
+}
+"""Who tells, and a seed at which to begin: not every run has an occasion."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TELLING)
+def test_checkers_find_what_they_are_for(name: str) -> None:
+    """Goal: a checker has teeth of its own, whichever others tell, too. Method: seeds until it
+    does.
+    """
+    checker, first = TELLING[name]
+    for seed in range(first, first + SEEDS_MAX):
+        report = run_seed(RunOptions(seed, plant=name))
+        if any(finding.startswith(f"{checker} violated") for finding in report.findings):
+            return
+    raise AssertionError(f"{checker} does not find {name}")

@@ -8,7 +8,15 @@ from random import Random
 import pytest
 
 from restate_node.sim.budget import QUIET, Budget
-from restate_node.sim.nemesis import Fault, end, plan_all
+from restate_node.sim.nemesis import (
+    LONG_CUT_SECONDS,
+    Blackout,
+    Crash,
+    Fault,
+    Isolation,
+    end,
+    plan_all,
+)
 from restate_node.sim.nemesis_storage import FullDisk, ObjectTrouble, Rot, StoreLoss
 from restate_node.sim.scenario import Losses, Scenario, SnapshotPolicy, choose
 from restate_node.sim.streams import Streams
@@ -80,3 +88,23 @@ def test_one_kind_of_fault_does_not_move_the_others() -> None:
         for losses in (Losses.ROT, Losses.NONE)
     )
     assert [fault for fault in with_rot if not isinstance(fault, Rot)] == list(without)
+
+
+def test_some_hosts_are_cut_off_for_longer_than_news_take() -> None:
+    """Goal: a status that ignores silence can be caught, within the budget. Method: look for long
+    cuts, for who else is away, and at runs in which a store is lost.
+    """
+    shortest, longest = LONG_CUT_SECONDS
+    found = 0
+    for schedule in schedules(Scenario()):
+        for cut in (f for f in schedule if isinstance(f, Isolation) and f.seconds >= shortest):
+            found += 1
+            assert cut.seconds <= longest and end(cut) <= Budget().seconds
+            crashes = [f for f in schedule if isinstance(f, Crash | Blackout)]
+            assert not any(cut.at <= crash.at < end(cut) for crash in crashes)
+    assert 5 <= found <= 40
+    assert not any(
+        isinstance(fault, Isolation) and fault.seconds >= shortest
+        for schedule in schedules(Scenario(losses=Losses.STORE))
+        for fault in schedule
+    )

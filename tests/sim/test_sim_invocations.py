@@ -16,6 +16,7 @@ from restate_node.sim.services import SimServiceOptions
 from restate_node.sim.streams import Streams
 from restate_node.sim.workloads.book import Book, Wish
 from restate_node.sim.workloads.registration import schema
+from restate_node.sim.workloads.tiny_sdk import VERSIONS
 from restate_node.sim.workloads.wishes import Wishes
 from restate_node.sim.world import WorldOptions
 
@@ -51,6 +52,26 @@ def test_invocations_survive_troubles(seed: int) -> None:
     assert report.answered > 20
 
 
+@pytest.mark.parametrize("versions", [(5, 6), (6, 5), (7, 7)])
+def test_all_versions_of_the_service_protocol_work(versions: tuple[int, int]) -> None:
+    """Goal: each version, negotiated by deployment, with lazy state. Method: a short calm run."""
+    kinds = (Kind.PROGRAM, Kind.COUNTER, Kind.WORKFLOW)
+    load = Load(kinds, pause_seconds=0.15, under_way_max=4, versions=versions, is_lazy=True)
+    report = run_seed(RunOptions(1, budget=CALM, world=world(load)))
+    assert report.is_green, failure_text(report)
+    assert report.answered > 10
+
+
+def test_operators_may_do_anything_to_invocations() -> None:
+    """Goal: who is cancelled, killed, paused, resumed or purged stays so, and all others end.
+    Method: operators at every turn of every client.
+    """
+    load = Load(ALL, pause_seconds=0.1, meddling_probability=0.7, outages_max=1)
+    report = run_seed(RunOptions(1, budget=SHORT, world=world(load)))
+    assert report.is_green, failure_text(report)
+    assert report.answered > 20
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("seed", range(300, 306))
@@ -65,13 +86,17 @@ def test_loads_differ() -> None:
     """Goal: each kind comes up, and runs without invocations, too. Method: many choices."""
     loads = [choose_load(Streams(seed).stream("load")) for seed in range(1, 60)]
     assert None in loads
-    assert {kind for load in loads if load is not None for kind in load.kinds} == set(ALL)
+    some = [load for load in loads if load is not None]
+    assert {kind for load in some for kind in load.kinds} == set(ALL)
+    assert {version for load in some for version in load.versions} == set(VERSIONS)
+    assert {load.is_lazy for load in some} == {True, False}
+    assert {load.meddling_probability > 0 for load in some} == {True, False}
 
 
 def test_all_that_is_wished_is_registered() -> None:
     """Goal: no call fails because nobody has such a handler. Method: many wishes of each kind."""
     book = Book()
-    registered = schema()
+    registered = schema(Load(ALL))
     for kind in ALL:
         wishes = Wishes(Load((kind,)), book, random.Random(7), "n1#1")
         made = [wish for _ in range(50) if (wish := wishes.next()) is not None]

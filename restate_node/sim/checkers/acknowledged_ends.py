@@ -1,10 +1,13 @@
-"""P9: what was promised to run exists, and ends; with a result, as nobody ended it by force."""
+"""P9: what was promised to run exists, and ends; with a result, unless somebody wanted to end it by
+force, and for ever, unless somebody wanted to purge it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from restate_node.sim.checkers.checker import Checker
+from restate_node.sim.checkers.orders import orders_in
 from restate_node.sim.history import History
 from restate_node.sim.history_invocations import (
     InvocationAcknowledged,
@@ -19,18 +22,21 @@ def find(history: History) -> Iterator[str]:
     calls = {event.call: event for event in history.of(InvocationCalled)}
     promised = {event.call: event for event in history.of(InvocationAcknowledged)}
     answered: set[int] = set()
+    orders = orders_in(history)
     for event in history.events:
         match event:
             case InvocationAnswered(is_failure=True):
-                yield f"{_text(calls[event.call])} ended with {event.outcome!r}"
                 answered.add(event.call)
+                if not orders.may_end(calls[event.call].invocation, event.at):
+                    yield f"{_text(calls[event.call])} ended with {event.outcome!r}"
             case InvocationAnswered():
                 answered.add(event.call)
             case InvocationUnknown():
-                promise = promised.get(event.call)
-                since = "" if promise is None else f", promised to run at {promise.at:.3f}s"
-                yield f"{_text(calls[event.call])}{since}, is unknown at {event.at:.3f}s"
                 answered.add(event.call)
+                if not orders.is_ordered("PURGE", calls[event.call].invocation, event.at):
+                    promise = promised.get(event.call)
+                    since = "" if promise is None else f", promised to run at {promise.at:.3f}s"
+                    yield f"{_text(calls[event.call])}{since}, is unknown at {event.at:.3f}s"
             case _:
                 pass
     if history.last(InvocationsSettled) is None:

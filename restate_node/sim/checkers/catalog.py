@@ -13,6 +13,7 @@ from restate_node.sim.checkers import (
     damage_never_read,
     drained_owns_nothing,
     effects_once,
+    ended_acts_no_more,
     invocations_end,
     journal_immutable,
     leader_after_heal,
@@ -24,6 +25,8 @@ from restate_node.sim.checkers import (
     one_result,
     one_value_per_lsn,
     one_writer_per_key,
+    operators_obeyed,
+    outcomes_agree,
     raft_leader_complete,
     raft_logs_match,
     raft_state_machine,
@@ -70,6 +73,9 @@ TRUTH_CHECKERS: Final[tuple[Checker, ...]] = (
     timers.NEVER_EARLY,
     snapshot_and_replay.CHECKER,
     effects_once.CHECKER,
+    ended_acts_no_more.CHECKER,
+    outcomes_agree.CHECKER,
+    operators_obeyed.CHECKER,
     status_honest.CHECKER,
 )
 """What holds whatever happens: a cluster may refuse, it may never lie."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from restate_node.sim.checkers.checker import Checker
+from restate_node.sim.checkers.orders import orders_in
 from restate_node.sim.history import Healed, History
 from restate_node.sim.history_invocations import (
     InvocationAnswered,
     InvocationCalled,
     InvocationsSettled,
+    InvocationUnknown,
 )
 
 SECONDS_MAX = 60.0
@@ -20,6 +22,12 @@ def find(history: History) -> Iterator[str]:
     if healed is None or settled is None:
         return
     answers = {event.call: event.at for event in history.of(InvocationAnswered)}
+    orders = orders_in(history)
+    calls = {event.call: event for event in history.of(InvocationCalled)}
+    for unknown in history.of(InvocationUnknown):
+        # Whose end was purged cannot be told any more.
+        if orders.is_ordered("PURGE", calls[unknown.call].invocation, unknown.at):
+            answers[unknown.call] = unknown.at
     for call in history.of(InvocationCalled):
         deadline = max(healed.at, call.at) + SECONDS_MAX
         if call.call not in answers or answers[call.call] > deadline:

@@ -56,7 +56,7 @@ def _interleaved(history: History) -> Iterator[str]:
 
 
 def _operations(history: History) -> list[Operation]:
-    """All calls of registers, with what they returned."""
+    """All calls of registers, with what they returned. Who was stopped may have written before."""
     called = {
         event.call: event
         for event in history.of(InvocationCalled)
@@ -66,7 +66,7 @@ def _operations(history: History) -> list[Operation]:
     operations: list[Operation] = []
     for number, call in called.items():
         request, answer = _request(call), answered.get(number)
-        if answer is None:
+        if answer is None or answer.is_failure:
             operations.append(Operation(call.key, request, call.at))
         else:
             result = _result(request, answer.outcome)

@@ -33,7 +33,8 @@ def find(history: History) -> Iterator[str]:
             last = bisect_right(times, said.at + FRESH_SECONDS)
             recent = progress[first:last]
             yield from _unled(said, progress[:last], recent, begun)
-            yield from _behind(said, acknowledged, recent)
+            later = progress[last : bisect_right(times, said.at + SEEN_SECONDS)]
+            yield from _behind(said, acknowledged, recent, later)
 
 
 def _unled(
@@ -53,8 +54,13 @@ def _unled(
 
 
 def _behind(
-    said: StatusSaid, acknowledged: list[PatchAcknowledged], recent: list[Progress]
+    said: StatusSaid,
+    acknowledged: list[PatchAcknowledged],
+    recent: list[Progress],
+    later: list[Progress],
 ) -> Iterator[str]:
+    """Who is not seen `later` was no replica any more: the partition had moved on without it."""
+    stayed = {(seen.partition, seen.node) for seen in later}
     owed: dict[int, int] = {}
     for ack in acknowledged:
         if ack.at < said.at - STALE_SECONDS:
@@ -70,7 +76,8 @@ def _behind(
         all_the_time = (
             first < said.at - STALE_SECONDS + SEEN_SECONDS < said.at - SEEN_SECONDS < last
         )
-        if applied < owed.get(partition, 0) and all_the_time:
+        is_behind = (partition, node) in stayed and applied < owed.get(partition, 0)
+        if is_behind and all_the_time:
             yield (
                 f"at {said.at:.3f}s status said that all is well; partition {partition} on {node} "
                 f"had applied LSN {applied}, and {owed[partition]} was acknowledged more than "

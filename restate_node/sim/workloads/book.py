@@ -10,7 +10,12 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from restate_node.sim.hosts import Incarnation
-from restate_node.types.invocations import Invocation
+from restate_node.types.invocations import Invocation, RawInvocationId
+
+MET_MAX = 40
+"""Invocations that are kept for operators to find, the newest ones."""
+SAFE_FROM_OPERATORS = ("Resolver", "tokens")
+"""Others would wait for what these do, for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,8 @@ class OpenCall:
     owner: Incarnation | None
     """Who is at it; when it is dead, or gave up, somebody else may ask."""
     is_acknowledged: bool = False
+    acknowledged_at: float = 0.0
+    is_single: bool = False
 
     @property
     def is_orphan(self) -> bool:
@@ -58,6 +65,24 @@ class Book:
     """Keys that were used."""
     values: dict[str, str] = field(default_factory=dict[str, str])
     """What some client has last seen in a register."""
+
+    running: deque[RawInvocationId] = field(
+        default_factory=lambda: deque[RawInvocationId](maxlen=MET_MAX)
+    )
+    """Whose handlers began lately, those that others called too, and have not returned."""
+    returned: dict[RawInvocationId, None] = field(default_factory=dict[RawInvocationId, None])
+    """Whose handlers got to their ends."""
+
+    def met(self, invocation: RawInvocationId, path: str) -> None:
+        """A handler has begun."""
+        if not any(name in path for name in SAFE_FROM_OPERATORS) and invocation not in self.running:
+            self.running.append(invocation)
+
+    def left(self, invocation: RawInvocationId) -> None:
+        """A handler has returned."""
+        self.returned[invocation] = None
+        if invocation in self.running:
+            self.running.remove(invocation)
 
     def under_way(self, service: str, key: str) -> int:
         """How many calls of an object are open."""

@@ -11,6 +11,7 @@ from restate_node.sim.workloads import (
     log_reads,
     log_tails,
     log_trims,
+    meddling,
     partition_watch,
     registers,
     registration,
@@ -29,5 +30,9 @@ CLIENTS: Final[tuple[Client, ...]] = (
     state_writes.CLIENT,
 )
 
-INVOKING: Final[tuple[Client, ...]] = (registration.CLIENT, invocations.CLIENT)
+INVOKING: Final[tuple[Client, ...]] = (
+    registration.CLIENT,
+    invocations.CLIENT,
+    meddling.CLIENT,
+)
 """In runs with a load."""

@@ -5,9 +5,10 @@
     Counter/add       an object: collects tokens, each of which must be in it once
     Register/set …    an object: a variable
     Signup/run …      a workflow: waits for a promise that others complete
-    Resolver/resolve  gives a signal to who waits for it
+    Resolver/…        gives an awakeable, or a signal with a name, to who waits for it
 
-Handlers stumble now and then, between any two steps, and are tried again.
+Handlers stumble now and then, between any two steps, and are tried again. Programs that are stopped
+have something to tidy up.
 """
 
 from __future__ import annotations
@@ -17,16 +18,39 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
-from restate_node.sim.history_invocations import ReplayBroken, StepSeen, TimerRang, TimerSet
+from restate_node.sim.history_invocations import (
+    ControlOrdered,
+    HandlerReturned,
+    OutcomeSeen,
+    ReplayBroken,
+    StepSeen,
+    TimerRang,
+    TimerSet,
+)
 from restate_node.sim.recorder import Recorder
 from restate_node.sim.services import Service
-from restate_node.sim.workloads.tiny_sdk import Conversation, Handler, served
+from restate_node.sim.workloads.book import Book
+from restate_node.sim.workloads.tiny_sdk import (
+    Cancelled,
+    Conversation,
+    Handler,
+    Stumbles,
+    served,
+)
 from restate_node.types.invocations import Outcome, Success
+from restate_node.wire.pb import service_protocol_pb2 as pb
 
 STUMBLE_PROBABILITY: Final = 0.03
+PAUSING_PROBABILITY: Final = 0.1
+"""Of those who stumble where operators work, so many ask to be paused."""
+STOPPED_MS: Final = 30_000
+"""Who sleeps for so long is to be woken before; if nobody lives to do it, it ends in time."""
+STOPPED: Final = "stopped"
 LONG_EVERY: Final = 4
 LONG_MS: Final = 450
 """Some hold a key for so long that they are suspended meanwhile."""
+ALWAYS: Final = -1
+"""Number of a step that is no step: what must be the same in every attempt."""
 DUE: Final = "due"
 """A token `due/<unix ms>/<name>` is about a timer of that name."""
 
@@ -34,13 +58,23 @@ DUE: Final = "due"
 class Handlers:
     """All handlers of a run. They live in the world, beside all nodes.
 
-    `now_ms` is the time of the world; `skew_seconds`: what clocks of nodes may be off by.
+    `now_ms` is the time of the world; `skew_seconds`: what clocks of nodes may be off by. Who runs
+    is in the book, for operators to find. `may_pause`: an operator will resume them.
     """
 
     def __init__(
-        self, recorder: Recorder, rng: Random, now_ms: Callable[[], int], skew_seconds: float
+        self,
+        recorder: Recorder,
+        book: Book,
+        rng: Random,
+        now_ms: Callable[[], int],
+        skew_seconds: float,
+        *,
+        may_pause: bool = False,
     ) -> None:
         self._recorder = recorder
+        self._book = book
+        self._may_pause = may_pause
         self._rng = rng
         self._now_ms = now_ms
         self._skew_seconds = skew_seconds
@@ -58,18 +92,42 @@ class Handlers:
             "Signup/run": self._sign_up,
             "Signup/confirm": self._confirm,
             "Resolver/resolve": self._resolve,
+            "Resolver/signal": self._signal,
         }
-        return served(handlers, self._broken)
+        return served({path: self._noted(path, h) for path, h in handlers.items()}, self._broken)
+
+    def _noted(self, path: str, handler: Handler) -> Handler:
+        """Who begins is known, and so is what came of it."""
+
+        async def noted(ctx: Conversation) -> bytes:
+            self._book.met(ctx.id, path)
+            again = f"version {ctx.version}, seed {ctx.seed}"
+            self._recorder.add(StepSeen(self._recorder.now(), ctx.invocation, ALWAYS, again))
+            value = await handler(ctx)
+            now = self._recorder.now()
+            self._recorder.add(HandlerReturned(now, ctx.invocation, value.decode()))
+            self._book.left(ctx.id)
+            return value
+
+        return noted
 
     # ------------------------------------------------------------ programs
 
     async def _program(self, ctx: Conversation) -> bytes:
         """Returns what its steps came to, as a list in JSON."""
+        try:
+            return await self._steps(ctx)
+        except Cancelled:
+            await ctx.run(self._draw)
+            self._stumble()
+            raise
+
+    async def _steps(self, ctx: Conversation) -> bytes:
         values: list[str] = []
         for number, step in enumerate(json.loads(ctx.argument)):
             self._stumble()
             name = f"{ctx.invocation}/{number}"
-            expected = name if step[0] == "signal" else ""
+            expected = {"signal": name, "named": name, "stop": STOPPED}.get(step[0], "")
             value = (await self._step(ctx, name, step)).decode()
             now = self._recorder.now()
             self._recorder.add(StepSeen(now, ctx.invocation, number, value, expected))
@@ -88,11 +146,73 @@ class Handlers:
                 return await self._send_later(ctx, name, key, ms)
             case ["signal"]:
                 return await self._wait_for_signal(ctx, name)
+            case ["named"]:
+                ctx.send("Resolver", "signal", "", f"{ctx.invocation} {name}".encode())
+                return _value(await ctx.signal(name))
             case ["child", steps]:
                 argument = json.dumps(steps).encode()
                 return _value(await ctx.call("Program", "run", "", argument))
             case _:
+                return await self._step_with_others(ctx, name, step)
+
+    async def _step_with_others(self, ctx: Conversation, name: str, step: list[Any]) -> bytes:
+        """Steps that are about other invocations as such."""
+        match step:
+            case ["both", str(one), str(other)]:
+                ends = [
+                    ctx.begin_call("Counter", "add", key, f"{name}/{place}".encode())[1]
+                    for place, key in enumerate((one, other))
+                ]
+                return b" ".join(map(_value, await ctx.results(*ends)))
+            case ["attach", steps]:
+                return await self._attach_to_child(ctx, name, steps)
+            case ["stop", int(ms)]:
+                return await self._stop_child(ctx, name, ms)
+            case ["workflow", str(key)]:
+                target = pb.WorkflowTarget(workflow_name="Signup", workflow_key=key)
+                message = pb.AttachInvocationCommandMessage(workflow_target=target)
+                return self._told(ctx, f"Signup {key}", await ctx.attach(message))
+            case _:
                 raise ValueError(f"no such step: {step}")
+
+    async def _attach_to_child(self, ctx: Conversation, name: str, steps: list[Any]) -> bytes:
+        """Ask for its output, wait for it, ask again: by its id, and by its idempotency key."""
+        argument = json.dumps(steps).encode()
+        child = await ctx.callee(ctx.send("Program", "run", "", argument, 0, name))
+        early = await ctx.output(child)
+        if early is not None:
+            self._told(ctx, child, early)
+        self._stumble()
+        message = pb.AttachInvocationCommandMessage(invocation_id=child)
+        value = self._told(ctx, child, await ctx.attach(message))
+        target = pb.IdempotentRequestTarget(
+            service_name="Program", handler_name="run", idempotency_key=name
+        )
+        message = pb.AttachInvocationCommandMessage(idempotent_request_target=target)
+        self._told(ctx, child, await ctx.attach(message))
+        self._told(ctx, child, await ctx.output(child))
+        return value
+
+    async def _stop_child(self, ctx: Conversation, name: str, ms: int) -> bytes:
+        """It would sleep for long; after a while it is suspended, and must hear it all the same."""
+        argument = json.dumps([["draw"], ["sleep", STOPPED_MS]]).encode()
+        child = await ctx.callee(ctx.send("Program", "run", "", argument, 0, name))
+        await ctx.sleep(int(await ctx.run(lambda: str(self._now_ms() + ms).encode())))
+        self._cancels(ctx, child)
+        message = pb.AttachInvocationCommandMessage(invocation_id=child)
+        ended = self._told(ctx, child, await ctx.attach(message))
+        return STOPPED.encode() if ended.startswith(b"409 ") else ended
+
+    def _cancels(self, ctx: Conversation, other: str) -> None:
+        now, order = self._recorder.now(), self._recorder.next_number()
+        self._recorder.add(ControlOrdered(now, ctx.invocation, order, other, "CANCEL"))
+        ctx.cancel(other)
+
+    def _told(self, ctx: Conversation, other: str, outcome: Outcome | None) -> bytes:
+        """How another invocation ended."""
+        text = "nothing" if outcome is None else outcome_text(outcome)
+        self._recorder.add(OutcomeSeen(self._recorder.now(), ctx.invocation, other, text))
+        return text.encode()
 
     async def _sleep(self, ctx: Conversation, name: str, ms: int) -> bytes:
         due_ms = await ctx.sleep(self._now_ms() + ms)
@@ -119,6 +239,13 @@ class Handlers:
         ctx.resolve(awakeable, value.encode())
         return b""
 
+    async def _signal(self, ctx: Conversation) -> bytes:
+        """Its name is its value."""
+        invocation, _, name = ctx.argument.decode().partition(" ")
+        self._stumble()
+        ctx.send_signal(invocation, name, name.encode())
+        return b""
+
     async def _draw_once(self, ctx: Conversation) -> bytes:
         self._stumble()
         number = await ctx.run(self._draw)
@@ -133,7 +260,10 @@ class Handlers:
         if token.startswith(DUE):
             _, due_ms, timer = token.split("/", 2)
             self._rang(timer, int(due_ms))
-        tokens = (ctx.get("tokens") or b"").split()
+        names, found = await ctx.keys(), await ctx.get("tokens")
+        if ("tokens" in names) != (found is not None):
+            self._broken(ctx.invocation, f"state has {names}, and tokens are {found!r}")
+        tokens = (found or b"").split()
         number = await ctx.run(self._draw)
         if int(number[1:]) % LONG_EVERY == 0:
             await ctx.sleep(self._now_ms() + LONG_MS)
@@ -146,7 +276,7 @@ class Handlers:
         return str(len(tokens)).encode()
 
     async def _tokens(self, ctx: Conversation) -> bytes:
-        return ctx.get("tokens") or b""
+        return await ctx.get("tokens") or b""
 
     async def _set(self, ctx: Conversation) -> bytes:
         ctx.set("last", ctx.argument)
@@ -156,12 +286,12 @@ class Handlers:
         return b""
 
     async def _get(self, ctx: Conversation) -> bytes:
-        return ctx.get("value") or b""
+        return await ctx.get("value") or b""
 
     async def _swap(self, ctx: Conversation) -> bytes:
         """`expected>new`; a sleep in it lets it suspend while it holds the key."""
         expected, _, new = ctx.argument.decode().partition(">")
-        found = (ctx.get("value") or b"").decode()
+        found = (await ctx.get("value") or b"").decode()
         await ctx.sleep(self._now_ms() + self._rng.choice((1, 50, 700)))
         self._stumble()
         if found != expected:
@@ -190,7 +320,8 @@ class Handlers:
 
     def _stumble(self) -> None:
         if self._rng.random() < STUMBLE_PROBABILITY:
-            raise RuntimeError("stumbled")
+            pauses = self._may_pause and self._rng.random() < PAUSING_PROBABILITY
+            raise Stumbles("stumbled", pauses=pauses)
 
     def _rang(self, timer: str, due_ms: int) -> None:
         now = self._recorder.now()
@@ -204,8 +335,13 @@ class Handlers:
         self._recorder.add(ReplayBroken(self._recorder.now(), invocation, text))
 
 
+def outcome_text(outcome: Outcome) -> str:
+    """As histories have it."""
+    if isinstance(outcome, Success):
+        return outcome.value.decode()
+    return f"{outcome.code} {outcome.message}"
+
+
 def _value(outcome: Outcome | None) -> bytes:
-    """Of what cannot fail."""
-    if not isinstance(outcome, Success):
-        return f"failed: {outcome}".encode()
-    return outcome.value
+    """Of what cannot fail, unless somebody ends it by force."""
+    return b"nothing" if outcome is None else outcome_text(outcome).encode()

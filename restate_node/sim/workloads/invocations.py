@@ -21,7 +21,7 @@ from restate_node.sim.history_invocations import (
     TimerSet,
 )
 from restate_node.sim.workloads.book import OpenCall, Wish
-from restate_node.sim.workloads.handlers import DUE
+from restate_node.sim.workloads.handlers import DUE, outcome_text
 from restate_node.sim.workloads.wishes import Wishes
 from restate_node.sim.workloads.workload import Client, Stage, pause
 from restate_node.sim.world import NodeLife
@@ -103,7 +103,8 @@ class Caller:
         if invocation.start_at_ms is not None:
             argument = f"{DUE}/{invocation.start_at_ms}/{wish.argument}".encode()
             invocation = msgspec.structs.replace(invocation, argument=argument)
-        call = OpenCall(recorder.next_number(), invocation, wish.waits, self._life.incarnation)
+        number, me = recorder.next_number(), self._life.incarnation
+        call = OpenCall(number, invocation, wish.waits, me, is_single=bool(wish.single))
         self._book.open[call.number] = call
         where = (recorder.now(), name, call.number, id_text(invocation.id))
         what = (f"{wish.service}/{wish.handler}", wish.key, wish.argument, wish.single)
@@ -154,7 +155,7 @@ class Caller:
 
     def _acknowledged(self, call: OpenCall) -> None:
         recorder = self._life.recorder
-        call.is_acknowledged = True
+        call.is_acknowledged, call.acknowledged_at = True, recorder.now()
         recorder.add(InvocationAcknowledged(recorder.now(), self._life.name, call.number))
         due_ms = call.invocation.start_at_ms
         if due_ms is not None:
@@ -164,7 +165,7 @@ class Caller:
 
     def _answered(self, call: OpenCall, outcome: Outcome) -> None:
         is_success = isinstance(outcome, Success)
-        text = outcome.value.decode() if is_success else f"{outcome.code} {outcome.message}"
+        text = outcome_text(outcome)
         recorder = self._life.recorder
         where = (recorder.now(), self._life.name, call.number)
         recorder.add(InvocationAnswered(*where, text, not is_success))

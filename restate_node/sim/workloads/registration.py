@@ -5,9 +5,11 @@ Two deployments, so that one can be away while the other works.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from restate_node.cluster.metadata_errors import MetadataError
+from restate_node.sim.load import Load
 from restate_node.sim.workloads.workload import Client, Stage, pause
 from restate_node.sim.world import NodeLife
 from restate_node.types.ids import Version
@@ -41,7 +43,7 @@ _OBJECTS: Final = {
 }
 _PROGRAMS: Final = {
     "Program": {"run": PLAIN, "draw": PLAIN},
-    "Resolver": {"resolve": PLAIN},
+    "Resolver": {"resolve": PLAIN, "signal": PLAIN},
     "Signup": {"run": RUN, "confirm": BESIDE},
 }
 _RETRY: Final = RetryOverrides(
@@ -57,48 +59,60 @@ _OVERRIDES: Final = Overrides(
 """Journals are forgotten at once: a probe hashes all rows of a store after each transaction."""
 
 
-def schema() -> Schema:
+def schema(load: Load) -> Schema:
     """What is registered from then on."""
+    overrides = replace(_OVERRIDES, enable_lazy_state=load.is_lazy)
+    objects, programs = load.versions
     deployments = (
-        _deployment("dp_objects", OBJECTS, _OBJECTS),
-        _deployment("dp_programs", PROGRAMS, _PROGRAMS),
+        _deployment("dp_objects", OBJECTS, objects, _OBJECTS, overrides),
+        _deployment("dp_programs", PROGRAMS, programs, _PROGRAMS, overrides),
     )
     return Schema(Version(1), {deployment.id: deployment for deployment in deployments})
 
 
-def _deployment(name: str, uri: str, services: dict[str, dict[str, TargetKind]]) -> Deployment:
+def _deployment(
+    name: str,
+    uri: str,
+    version_max: int,
+    services: dict[str, dict[str, TargetKind]],
+    overrides: Overrides,
+) -> Deployment:
     return Deployment(
         id=name,
         uri=uri,
         mode=ProtocolMode.BIDIRECTIONAL,
         http_version=HttpVersion.HTTP_2,
         protocol_version_min=5,
-        protocol_version_max=6,
-        services={service: _service(service, kinds) for service, kinds in services.items()},
+        protocol_version_max=version_max,
+        services={
+            service: _service(service, kinds, overrides) for service, kinds in services.items()
+        },
     )
 
 
-def _service(name: str, kinds: dict[str, TargetKind]) -> Service:
+def _service(name: str, kinds: dict[str, TargetKind], overrides: Overrides) -> Service:
     handlers = {handler: Handler(name=handler, kind=kind) for handler, kind in kinds.items()}
     kind: ServiceType = next(iter(kinds.values())).service_type
-    return Service(name=name, type=kind, handlers=handlers, overrides=_OVERRIDES)
+    return Service(name=name, type=kind, handlers=handlers, overrides=overrides)
 
 
 async def _run(life: NodeLife, stage: Stage) -> None:
     """Until somebody has done it."""
+    load = stage.load
+    assert load is not None, "who registers has something to call"
+
+    def edit(blob: bytes | None) -> bytes | None:
+        known = Schema(Version(0)) if blob is None else decode_schema(blob)
+        return None if known.deployments else encode_schema(schema(load))
+
     while stage.writing and not life.node.cache.schema.value.deployments:
         try:
-            blob = await life.node.client.update(SCHEMA_KEY, _edit)
+            blob = await life.node.client.update(SCHEMA_KEY, edit)
             if blob is not None:
                 life.node.cache.install_blob(MetadataKind.SCHEMA, blob)
         except MetadataError:
             pass
         await pause(life.rng, RETRY_SECONDS)
-
-
-def _edit(blob: bytes | None) -> bytes | None:
-    known = Schema(Version(0)) if blob is None else decode_schema(blob)
-    return None if known.deployments else encode_schema(schema())
 
 
 CLIENT: Final = Client("registration", _run)

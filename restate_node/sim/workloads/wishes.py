@@ -93,9 +93,11 @@ class Wishes:
         return [self._step(depth) for _ in range(self._rng.randint(1, STEPS_MAX))]
 
     def _step(self, depth: int) -> list[object]:
-        kinds = ["draw", "draw", "sleep", "add", "later", "signal"]
+        kinds = ["draw", "draw", "sleep", "add", "later", "signal", "named", "both", "stop"]
         if depth < DEPTH_MAX:
-            kinds.append("child")
+            kinds += ["child", "attach"]
+        if self._book.workflows:
+            kinds.append("workflow")
         kind = self._rng.choice(kinds)
         match kind:
             case "sleep":
@@ -104,7 +106,13 @@ class Wishes:
                 return [kind, self._counter()]
             case "later":
                 return [kind, self._counter(), self._rng.choice((0, 200, 1500))]
-            case "child":
+            case "stop":
+                return [kind, self._rng.choice((1, 800))]
+            case "both":
+                return [kind, self._counter(), self._counter()]
+            case "child" | "attach":
                 return [kind, self._program(depth + 1)]
+            case "workflow":
+                return [kind, self._rng.choice(self._book.workflows)]
             case _:
                 return [kind]
