@@ -45,10 +45,12 @@ from restate_node.protocol.partition.tables import (
     successor,
 )
 from restate_node.roles.worker.failure_columns import columns_of, columns_of_description
+from restate_node.roles.worker.invoker.context import Services
 from restate_node.roles.worker.invoker.invoker import Invoker
 from restate_node.roles.worker.invoker.run import Run
 from restate_node.types import introspection as sql
 from restate_node.types.fabric import RpcCode, RpcFailure
+from restate_node.types.failure_texts import failure_text
 from restate_node.types.introspection import Table
 from restate_node.types.invocation_messages import ReadRows, Rows
 from restate_node.types.invocations import (
@@ -63,7 +65,7 @@ from restate_node.types.invocations import (
 from restate_node.types.journal import AwaitPoint, CompletionId, Entry
 from restate_node.types.partition_keys import partition_key_of_key
 from restate_node.wire import journal_codec
-from restate_node.wire.journal_texts import call_of, describe
+from restate_node.wire.journal_texts import Called, call_of, describe
 
 PAGE_BYTES_MAX: Final = 1024 * 1024
 PAGE_ROWS_MAX: Final = 1024
@@ -78,6 +80,7 @@ class View:
 
     store: TableReader
     invoker: Invoker
+    services: Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +241,8 @@ def _suspension(point: AwaitPoint | None) -> Values:
     if point is None:
         return {}
     return {
-        "suspended_waiting_for_completions": list(point.completions),
-        "suspended_waiting_for_signals": list(point.signals),
+        "suspended_waiting_for_completions": sorted(point.completions),
+        "suspended_waiting_for_signals": sorted(point.signals),
         "suspended_waiting_future_json": _future_json(point),
     }
 
@@ -289,8 +292,8 @@ def _future_json(point: AwaitPoint) -> str:
 
 def _journal(view: View, key: bytes, raw: bytes) -> Values:
     invocation, row = decode_entry(key, raw)
-    callee = _callee(view, invocation, row.entry)
-    text = describe(row.entry, callee)
+    called = _called(view, invocation, row.entry)
+    text = describe(row.entry, called)
     values: dict[str, Any] = {
         "partition_key": partition_key_of_id(invocation),
         "id": id_text(invocation),
@@ -307,21 +310,30 @@ def _journal(view: View, key: bytes, raw: bytes) -> Values:
         "promise_name": text.promise,
     }
     if text.call is not None:
-        called = (text.call.service, text.call.key, text.call.handler)
-        values["invoked_target"] = "/".join(part for part in called if part)
+        target = (text.call.service, text.call.key, text.call.handler)
+        values["invoked_target"] = "/".join(part for part in target if part)
+        callee = called.invocation
         values["invoked_id"] = None if callee is None else id_text(callee)
     return values
 
 
-def _callee(view: View, invocation: RawInvocationId, entry: Entry) -> RawInvocationId | None:
-    """The id that a call made: it is in the notification behind it."""
+def _called(view: View, invocation: RawInvocationId, entry: Entry) -> Called:
+    """The id that a call made is in the notification behind it. What kind of handler it called is
+    not in the journal: the schema says what it is today.
+    """
     call = call_of(entry)
     if call is None:
-        return None
+        return Called()
     index = read_notification(view.store, invocation, CompletionId(call.id_completion))
     told = None if index is None else read_entry(view.store, invocation, index)
     callee = None if told is None else journal_codec.invocation_id(told)
-    return None if callee is None else RawInvocationId(callee)
+    schema, defaults = view.services.schema.value, view.services.defaults
+    handler = schema.handler(call.service, call.handler, defaults)
+    return Called(
+        None if callee is None else RawInvocationId(callee),
+        None if handler is None else handler.kind,
+        None if handler is None else handler.retention(bool(call.idempotency_key)),
+    )
 
 
 def _event(_: View, key: bytes, raw: bytes) -> Values:
@@ -383,7 +395,7 @@ def _promise(_: View, key: bytes, raw: bytes) -> Values:
             values["completion_success_value"] = value
             values["completion_success_value_utf8"] = _text(value)
         case Failure(code, message):
-            values["completion_failure"] = f"[{code}] {message}"
+            values["completion_failure"] = failure_text(code, message)
         case None:
             pass
     return values
