@@ -85,7 +85,8 @@ class Conversation:
         for entry in frames[1:]:
             self._take(entry)
         self.argument, _ = journal_codec.argument(self._replay.popleft())
-        self._call.start(200, (("content-type", f"application/vnd.restate.invocation.v{VERSION}"),))
+        content_type = f"application/vnd.restate.invocation.v{VERSION}"
+        self._call.start(200, (("content-type", content_type), ("x-restate-server", "tiny-sdk")))
 
     @property
     def is_replaying(self) -> bool:

@@ -132,10 +132,10 @@ async def status(worker: Worker, invocation: RawInvocationId) -> str:
     return "none" if not rows.rows else next(v for v in rows.rows[0][-3:-2])
 
 
-async def last_failure(worker: Worker, invocation: RawInvocationId) -> str:
-    """What SQL says of why it is paused."""
+async def column(worker: Worker, invocation: RawInvocationId, name: str) -> object:
+    """One column of its row in sys_invocation."""
     rows: Rows = await worker.ask(ReadRows(P0, "sys_invocation", invocation=invocation))
-    return rows.rows[0][SYS_INVOCATION.names.index("last_failure")]
+    return rows.rows[0][SYS_INVOCATION.names.index(name)]
 
 
 async def becomes(worker: Worker, invocation: RawInvocationId, wanted: str) -> None:
@@ -200,6 +200,7 @@ def test_the_next_leader_goes_on_from_the_journal(seed: int) -> None:
             return len(rows.rows) == 3
 
         await world.until(stored)
+        assert await column(first, call.id, "last_attempt_server") == "tiny-sdk"
         first.kill()
         await world.elect(second, to=[second])
         asked = asyncio.ensure_future(submit(second, call))
@@ -266,7 +267,7 @@ def test_failed_attempts_are_repeated_then_paused(seed: int) -> None:
         rows: Rows = await worker.ask(ReadRows(P0, "sys_journal_events", invocation=call.id))
         assert [row[4] for row in rows.rows] == ["TransientError", "Paused"]
         assert "not yet" in rows.rows[0][5]
-        assert "not yet" in await last_failure(worker, call.id)
+        assert "not yet" in str(await column(worker, call.id, "last_failure"))
         works = True
         resumed = await worker.ask(ControlInvocation(P0, call.id, Control.RESUME))
         assert resumed.status is ControlStatus.DONE
