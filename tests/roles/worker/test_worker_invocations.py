@@ -238,6 +238,30 @@ def test_a_waiting_handler_is_suspended_and_woken(seed: int) -> None:
     run(main, seed)
 
 
+def test_entries_pin_an_invocation_waiting_does_not(seed: int) -> None:
+    """Goal: what has only waited may go to the next deployment, what has an entry may not. Method:
+    two handlers that wait for an awakeable, one of them after a step.
+    """
+
+    async def main(world: World) -> None:
+        async def wait(ctx: Conversation) -> bytes:
+            if ctx.argument:
+                await ctx.run(lambda: b"step")
+            await ctx.result(ctx.awakeable()[1])
+            return b""
+
+        play = Playground(world, {"Greeter/wait": wait})
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        for argument, pinned in ((b"", None), (b"step", "dp_1")):
+            call = play.call("Greeter", "wait", argument=argument)
+            await submit(worker, call, wait=False)
+            await becomes(worker, call.id, "suspended")
+            assert await column(worker, call.id, "pinned_deployment_id") == pinned
+
+    run(main, seed)
+
+
 def test_failed_attempts_are_repeated_then_paused(seed: int) -> None:
     """Goal: the retry policy decides, an operator lets it go on. Method: a handler that fails until
     told otherwise, three attempts, then resume.
