@@ -36,6 +36,7 @@ NOUNS: tuple[tuple[str, str, str], ...] = (
     ("storage", "storage", "The databases on the disks of the nodes"),
     ("sql", "sql", "Ask in SQL about nodes, logs and partitions"),
     ("why", "why", "The decisions of the control plane about a log or a partition"),
+    ("completions", "completions", "Have a shell complete commands and options"),
     ("provision", "provision", "Turn new nodes into a cluster"),
 )
 """Name, module, and line of help."""
