@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from restate_node import __version__
+from restate_node.protocol.invocation.awaiting import is_runnable
 from restate_node.protocol.partition.invocation_table import (
     INVOCATION,
     RUNNING,
@@ -33,6 +34,7 @@ from restate_node.protocol.partition.journal_table import (
     read_entry,
     read_notification,
 )
+from restate_node.protocol.partition.lifecycle import arrivals
 from restate_node.protocol.partition.promise_table import PROMISE, decode_promise
 from restate_node.protocol.partition.queue_table import INBOX, LOCK
 from restate_node.protocol.partition.tables import (
@@ -150,7 +152,7 @@ def _invocation(view: View, key: bytes, raw: bytes) -> Values:
     if record.stage is Stage.PAUSED:
         failure = failure_of_pause(view.store, invocation, record)
         values = {**values, **({} if failure is None else columns_of_description(failure))}
-    return {**values, **_attempts(run), "status": _status(record, run)}
+    return {**values, **_attempts(view, run), "status": _status(record, run)}
 
 
 def _invocation_status(view: View, key: bytes, raw: bytes) -> Values:
@@ -169,7 +171,7 @@ def _invocation_state(view: View, key: bytes, _: bytes) -> Values | None:
     if run is None:
         return None
     return {
-        **_attempts(run),
+        **_attempts(view, run),
         "partition_key": partition_key_of_id(invocation),
         "id": id_text(invocation),
         "in_flight": run.attempt is not None,
@@ -258,7 +260,7 @@ def _completion(record: InvocationRecord) -> Values:
             return {"completion_result": "success"}
 
 
-def _attempts(run: Run | None) -> Values:
+def _attempts(view: View, run: Run | None) -> Values:
     if run is None:
         return {}
     values: dict[str, Any] = {
@@ -272,7 +274,10 @@ def _attempts(run: Run | None) -> Values:
     if attempt is not None and attempt.server is not None:
         values["last_attempt_server"] = attempt.server
     if attempt is not None and attempt.awaiting is not None:
-        values["last_awaiting_on_future_json"] = _future_json(attempt.awaiting)
+        # An SDK may tell late what it waited for, when that has come already.
+        known = arrivals(view.store, view.services.journal, run.invocation)
+        if not is_runnable(attempt.awaiting, known):
+            values["last_awaiting_on_future_json"] = _future_json(attempt.awaiting)
     if failure is not None:
         values |= columns_of(failure)
     return values

@@ -34,6 +34,7 @@ from restate_node.types.invocations import (
     Success,
     raw_id,
 )
+from restate_node.types.journal import CompletionId, MessageType
 from restate_node.types.options import (
     InvocationRetryOptions,
     InvokerOptions,
@@ -52,6 +53,7 @@ from restate_node.types.schema import (
 from restate_node.types.schema import Handler as HandlerSchema
 from restate_node.types.schema import Service as ServiceSchema
 from restate_node.types.targets import ServiceType, Target, TargetKind
+from restate_node.wire.pb import service_protocol_pb2 as pb
 
 pytestmark = pytest.mark.parametrize("seed", [1, 2, 3])
 
@@ -63,7 +65,13 @@ KEPT = Retention(DAY_MS, DAY_MS)
 class Playground:
     """A world with a service whose handlers are plain functions."""
 
-    def __init__(self, world: World, handlers: dict[str, Handler], retry: Any = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        handlers: dict[str, Handler],
+        retry: Any = None,
+        protocol_version_max: int = 6,
+    ) -> None:
         self.world = world
         self.services = world.add_services()
         self.service = served(handlers)
@@ -88,7 +96,7 @@ class Playground:
             mode=ProtocolMode.BIDIRECTIONAL,
             http_version=HttpVersion.HTTP_2,
             protocol_version_min=5,
-            protocol_version_max=6,
+            protocol_version_max=protocol_version_max,
             services=services,
         )
         world.schema.set(Schema(Version(1), {"dp_1": deployment}))
@@ -234,6 +242,46 @@ def test_a_waiting_handler_is_suspended_and_woken(seed: int) -> None:
         assert await status(worker, call.id) == "suspended"
         await becomes(worker, call.id, "completed")
         assert until_ms <= now_ms(world) < until_ms + 1000
+
+    run(main, seed)
+
+
+def test_what_has_come_is_not_waited_for(seed: int) -> None:
+    """Goal: SQL shows what a handler waits for, not what it has waited for, even if its SDK tells
+    late. Method: a handler that tells before and after a sleep, and goes on working.
+    """
+
+    async def main(world: World) -> None:
+        go_on = asyncio.Event()
+
+        async def nap(ctx: Conversation) -> bytes:
+            number = ctx.next_completion()
+            wake_up_ms = now_ms(world) + 300
+            sleep = pb.SleepCommandMessage(wake_up_time=wake_up_ms, result_completion_id=number)
+            ctx.command(MessageType.SLEEP_COMMAND, sleep)
+            waiting = pb.AwaitingOnMessage(awaiting_on=pb.Future(waiting_completions=[number]))
+            ctx.command(MessageType.AWAITING_ON, waiting)
+            await ctx.result(CompletionId(number))
+            ctx.command(MessageType.AWAITING_ON, waiting)
+            await go_on.wait()
+            return b""
+
+        play = Playground(world, {"Greeter/nap": nap}, protocol_version_max=7)
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        call = play.call("Greeter", "nap")
+        await submit(worker, call, wait=False)
+
+        async def waits() -> bool:
+            told = await column(worker, call.id, "last_awaiting_on_future_json")
+            return told is not None
+
+        await world.until(waits)
+        await asyncio.sleep(0.4)
+        assert await status(worker, call.id) == "running"
+        assert not await waits()
+        go_on.set()
+        await becomes(worker, call.id, "completed")
 
     run(main, seed)
 
