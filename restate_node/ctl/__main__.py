@@ -27,8 +27,10 @@ def run(arguments: list[str]) -> int:
     import typer
 
     from restate_node.ctl.app import build_app
+    from restate_node.ctl.completion import prepare_completion
     from restate_node.ctl.errors import CtlError, ReaderLeft, UsageError, one_line
 
+    prepare_completion(os.environ)
     try:
         result = build_app()(arguments, prog_name="restatectl", standalone_mode=False)
         return result if isinstance(result, int) else 0

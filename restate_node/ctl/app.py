@@ -12,9 +12,13 @@ of each noun turns answers into rows and is tested without a server.
 
 from __future__ import annotations
 
+import inspect
+from typing import Annotated
+
 import typer
 
-from restate_node.ctl.command import accept_common_options
+from restate_node import __version__
+from restate_node.ctl.command import accept_common_options, emit
 from restate_node.ctl.groups import prefix_group
 
 _COMMANDS = "restate_node.ctl.commands"
@@ -22,7 +26,7 @@ _COMMANDS = "restate_node.ctl.commands"
 NOUNS: tuple[tuple[str, str, str], ...] = (
     ("status", "status", "Overview of the cluster: nodes, leaders, logs, metadata"),
     ("nodes", "nodes", "The members of the cluster"),
-    ("logs", "log_changes", "The logs: chains of segments, tails"),
+    ("logs", "log_template", "The logs: chains of segments, tails"),
     ("partitions", "partition_policies", "Partition processors: leaders, followers, progress"),
     ("config", "config", "What the cluster is told to be"),
     ("metadata", "metadata", "Raw objects of the metadata store"),
@@ -32,6 +36,7 @@ NOUNS: tuple[tuple[str, str, str], ...] = (
     ("storage", "storage", "The databases on the disks of the nodes"),
     ("sql", "sql", "Ask in SQL about nodes, logs and partitions"),
     ("why", "why", "The decisions of the control plane about a log or a partition"),
+    ("completions", "completions", "Have a shell complete commands and options"),
     ("provision", "provision", "Turn new nodes into a cluster"),
 )
 """Name, module, and line of help."""
@@ -51,10 +56,23 @@ def build_app() -> typer.Typer:
             "nodes list\n  restatectl partitions list --json"
         ),
         add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    accept_common_options(app)
+    accept_common_options(app, _version_option())
     for name, _, help_line in NOUNS:
         app.add_typer(typer.Typer(), name=name, help=help_line)
     return app
+
+
+def _version_option() -> inspect.Parameter:
+    def show(wanted: bool) -> None:
+        if wanted:
+            emit(f"restatectl {__version__}\n")
+            raise typer.Exit
+
+    option = typer.Option("--version", "-V", is_eager=True, callback=show, help="Print it.")
+    return inspect.Parameter(
+        "version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, option]
+    )

@@ -15,7 +15,7 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_type_hints
 
@@ -151,13 +151,14 @@ def single(help_text: str | None = None) -> typer.Typer:
     return typer.Typer(help=help_text, add_completion=False, rich_markup_mode=None)
 
 
-def accept_common_options(app: typer.Typer) -> None:
-    """Lets a group take the common options and pass them on."""
+def accept_common_options(app: typer.Typer, *more: inspect.Parameter) -> None:
+    """Lets a group take the common options and pass them on. `more` do their work by themselves."""
 
     def callback(ctx: typer.Context, **values: Any) -> None:
-        ctx.obj = _outer_options(ctx).then(given_options(values))
+        common = {name: values[name] for name in _COMMON}
+        ctx.obj = _outer_options(ctx).then(given_options(common))
 
-    _sign(callback, None)
+    _sign(callback, None, more)
     app.callback()(callback)
 
 
@@ -199,8 +200,12 @@ def _outer_options(ctx: typer.Context) -> GivenOptions:
     return ctx.obj if isinstance(ctx.obj, GivenOptions) else GivenOptions()
 
 
-def _sign(run: Callable[..., None], body: Callable[..., Any] | None) -> None:
-    """Give `run` the parameters of `body` without its session, and the common ones."""
+def _sign(
+    run: Callable[..., None],
+    body: Callable[..., Any] | None,
+    more: Sequence[inspect.Parameter] = (),
+) -> None:
+    """Give `run` the parameters of `body` without its session, the common ones, and more."""
     own: list[inspect.Parameter] = []
     if body is not None:
         hints = get_type_hints(body, include_extras=True)
@@ -212,7 +217,7 @@ def _sign(run: Callable[..., None], body: Callable[..., Any] | None) -> None:
     context = inspect.Parameter(
         "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
     )
-    parameters = [context, *own, *_COMMON.values()]
+    parameters = [context, *own, *_COMMON.values(), *more]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
 

@@ -27,7 +27,7 @@ class PrefixGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Without a command, the help page is the error."""
-        if not args:
+        if not args and not ctx.resilient_parsing:  # a shell that completes gives no command
             sys.stderr.write(f"{ctx.get_help()}\n")
             raise typer.Exit(2)
         return super().parse_args(ctx, args)

@@ -176,10 +176,11 @@ def _build_service(shape: _Service) -> Service:
     handlers = [_build_handler(kind, shape.name, handler) for handler in shape.handlers]
     _check_unique(f"handler of {shape.name}", [handler.name for handler in handlers])
     runs = [handler.name for handler in handlers if handler.kind is TargetKind.WORKFLOW_RUN]
-    if kind is ServiceType.WORKFLOW and runs != [WORKFLOW_RUN_HANDLER]:
+    if kind is ServiceType.WORKFLOW and not runs:
+        # Its name is up to the user, and so is whether a key may begin at one of several.
         raise BadManifest(
-            f"the workflow {shape.name} must have exactly one WORKFLOW handler, called "
-            f"'{WORKFLOW_RUN_HANDLER}'; it has {runs or 'none'}"
+            f"the workflow {shape.name} has no WORKFLOW handler, mostly called "
+            f"'{WORKFLOW_RUN_HANDLER}': without one it cannot be run"
         )
     return Service(
         name=shape.name,

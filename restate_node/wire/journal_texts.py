@@ -1,10 +1,12 @@
 """Journal entries as people and their tools read them: a type, a name, and two JSON texts.
 
-    Command: Call        {"Command": {"Call": {"invocation_id": "inv_1…", "invocation_target": …}}}
-    Notification: Sleep  {"Notification": {"ty": {"Completion": "Sleep"}, "id": …, "result": …}}
+    Command: Call        {"Command": {"Call": {"request": {"invocation_id": "inv_1…", …}, …}}}
+    Notification: Sleep  {"Notification": {"Completion": {"Sleep": {"completion_id": 2}}}}
 
 The lite text leaves out what users put in: a query over many journals need not carry payloads.
-Names and shapes are those of Restate 1.7, whose command-line tool parses them.
+Names and shapes are those of Restate 1.7, whose command-line tool and web interface parse them:
+what a call asks for lies under `request` in the full text only, and a notification is told by its
+type in the full text and by its `id` in the lite one.
 """
 
 from __future__ import annotations
@@ -16,19 +18,46 @@ import msgspec
 
 from restate_node.types import journal_commands as does
 from restate_node.types.attempts import MalformedMessage
-from restate_node.types.invocations import Failure, Outcome, RawInvocationId, Success, id_text
+from restate_node.types.invocations import (
+    Failure,
+    Outcome,
+    RawInvocationId,
+    Retention,
+    Success,
+    id_text,
+)
 from restate_node.types.journal import (
     FIRST_CUSTOM,
     CompletionId,
     Entry,
     MessageType,
     SignalIndex,
+    SignalName,
     is_command,
     is_notification,
 )
+from restate_node.types.targets import ServiceType, TargetKind
 from restate_node.wire import service_commands, service_notifications
 from restate_node.wire.pb import service_protocol_pb2 as pb
+from restate_node.wire.service_values import parse
 
+_HANDLER_TYPES: Final = {
+    TargetKind.OBJECT_EXCLUSIVE: "Exclusive",
+    TargetKind.OBJECT_SHARED: "Shared",
+    TargetKind.WORKFLOW_RUN: "Workflow",
+    TargetKind.WORKFLOW_SHARED: "Shared",
+}
+_NO_SPAN: Final = {
+    "span_context": {
+        "trace_id": [0] * 16,
+        "span_id": [0] * 8,
+        "trace_flags": 0,
+        "is_remote": False,
+        "trace_state": "",
+    },
+    "cause": None,
+}
+"""Calls carry no trace; tools insist on the field."""
 _SHORT: Final = {kind: kind.name.title().replace("_", "") for kind in MessageType}
 
 
@@ -45,14 +74,26 @@ class EntryText:
     call: does.Call | None = None
 
 
-def describe(entry: Entry, callee: RawInvocationId | None = None) -> EntryText:
-    """`callee` is the id of the invocation that a call made, if it is known. Never raises."""
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What is known of the invocation that a call made, beyond what the caller said."""
+
+    invocation: RawInvocationId | None = None
+    kind: TargetKind | None = None
+    retention: Retention | None = None
+
+
+_UNKNOWN: Final = Called()
+
+
+def describe(entry: Entry, called: Called = _UNKNOWN) -> EntryText:
+    """`called` counts for a call. Never raises."""
     if entry.kind >= FIRST_CUSTOM:
         return _command(entry, "Custom", {}, {})
     try:
         if is_notification(entry.kind):
             return _notification(entry)
-        return _known_command(entry, callee)
+        return _known_command(entry, called)
     except MalformedMessage as error:
         return EntryText(f"Malformed: {entry.kind:#06x}", None, *_both({"error": str(error)}))
 
@@ -75,7 +116,7 @@ def call_of(entry: Entry) -> does.Call | None:
 # ---------------------------------------------------------------- commands
 
 
-def _known_command(entry: Entry, callee: RawInvocationId | None) -> EntryText:
+def _known_command(entry: Entry, called: Called) -> EntryText:
     short = _SHORT[MessageType(entry.kind)].removesuffix("Command")
     meaning = service_commands.meaning(entry)
     match meaning:
@@ -92,21 +133,22 @@ def _known_command(entry: Entry, callee: RawInvocationId | None) -> EntryText:
             known = {"wake_up_time": wake_up_ms, "completion_id": completion}
             return _command(entry, short, known, {}, wake_up_ms=wake_up_ms)
         case does.Call():
-            known = _call(meaning, callee)
-            full = {"parameter": list(meaning.argument)}
-            return _command(entry, short, known, full, call=meaning)
+            return _call(entry, short, meaning, called)
         case does.GetPromise(key, completion) | does.PeekPromise(key, completion):
             known = {"key": key, "completion_id": completion}
             return _command(entry, short, known, {}, promise=key)
         case does.CompletePromise(key, outcome, completion):
-            known = {"key": key, "value": _lite(outcome), "completion_id": completion}
+            known = {"key": key, "completion_id": completion}
             return _command(entry, short, known, {"value": _full(outcome)}, promise=key)
-        case does.SendSignal(target, signal, outcome):
-            known = {"target_invocation_id": id_text(target), "result": _lite(outcome)}
-            full = {"signal": str(signal), "result": _full(outcome)}
-            return _command(entry, short, known, full)
-        case does.GetStateKeys(completion) | does.Attach(_, completion):
+        case does.SendSignal():
+            known = _signalled(entry, meaning)
+            lite = {**known, "result": _lite(meaning.outcome)}
+            return _command(entry, short, lite, {"result": _full(meaning.outcome)})
+        case does.GetStateKeys(completion):
             return _command(entry, short, {"completion_id": completion}, {})
+        case does.Attach(other, completion):
+            known = {"target": _other(other), "completion_id": completion}
+            return _command(entry, short, known, {})
         case _:
             return _command(entry, short, *_recorded(entry))
 
@@ -115,33 +157,98 @@ def _recorded(entry: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
     """What only people want to know of commands that a server does nothing about."""
     if entry.kind == MessageType.INPUT_COMMAND:
         payload, headers = service_commands.argument(entry)
-        names = [[header.name, header.value] for header in headers]
+        names = [{"name": header.name, "value": header.value} for header in headers]
         return {}, {"headers": names, "payload": list(payload)}
     if entry.kind == MessageType.RUN_COMMAND:
-        message = pb.RunCommandMessage.FromString(entry.payload)
+        message = parse(pb.RunCommandMessage, entry.payload)
         return {"completion_id": message.result_completion_id}, {}
     if entry.kind == MessageType.GET_EAGER_STATE_COMMAND:
-        message = pb.GetEagerStateCommandMessage.FromString(entry.payload)
+        message = parse(pb.GetEagerStateCommandMessage, entry.payload)
         found = message.HasField("value")
         result = {"Success": list(message.value.content)} if found else "Void"
-        key = message.key.decode("utf-8", "replace")
-        lite = {"key": key, "result": "Success" if found else "Void"}
+        lite = {"key": _utf8(message.key), "result": "Success" if found else "Void"}
         return lite, {"result": result}
+    if entry.kind == MessageType.GET_EAGER_STATE_KEYS_COMMAND:
+        message = parse(pb.GetEagerStateKeysCommandMessage, entry.payload)
+        return {}, {"state_keys": [_utf8(key) for key in message.value.keys]}
     return {}, {}
 
 
-def _call(call: does.Call, callee: RawInvocationId | None) -> dict[str, Any]:
-    target: dict[str, Any] = {"name": call.service, "handler": call.handler}
-    if call.key:
-        target["key"] = call.key
-    known: dict[str, Any] = {
-        "invocation_id": None if callee is None else id_text(callee),
-        "invocation_target": {"VirtualObject" if call.key else "Service": target},
-        "invocation_id_completion_id": call.id_completion,
+def _call(entry: Entry, short: str, call: does.Call, called: Called) -> EntryText:
+    """The full text says the same as the lite one, but what is asked for one level deeper."""
+    asked: dict[str, Any] = {
+        "invocation_id": None if called.invocation is None else id_text(called.invocation),
+        "invocation_target": _target(call, called.kind),
     }
-    if call.completion is not None:
-        known["result_completion_id"] = call.completion
-    return known
+    follows: dict[str, Any] = {"invocation_id_completion_id": call.id_completion}
+    if call.completion is None:
+        follows = {"invoke_time": call.start_at_ms or 0, **follows}
+    else:
+        follows["result_completion_id"] = call.completion
+    retention = called.retention or Retention()
+    request: dict[str, Any] = {
+        **asked,
+        "span_context": _NO_SPAN,
+        "parameter": list(call.argument),
+        "headers": [{"name": header.name, "value": header.value} for header in call.headers],
+        "idempotency_key": call.idempotency_key,
+        "completion_retention_duration": _duration(retention.outcome_ms),
+        "journal_retention_duration": _duration(retention.journal_ms),
+    }
+    name = service_commands.command_name(entry)
+    full = {"request": request, **follows, "name": name}
+    lite = {**asked, **follows, **({"name": name} if name else {})}
+    texts = _json({"Command": {short: full}}), _json({"Command": {short: lite}})
+    return EntryText(f"Command: {short}", name, *texts, call=call)
+
+
+def _target(call: does.Call, kind: TargetKind | None) -> dict[str, Any]:
+    """By what a call says if nobody knows the handler (any longer)."""
+    if kind is None:
+        kind = TargetKind.OBJECT_EXCLUSIVE if call.key else TargetKind.SERVICE
+    target: dict[str, Any] = {"name": call.service, "handler": call.handler, "scope": None}
+    if kind.service_type is not ServiceType.SERVICE:
+        target = {
+            "name": call.service,
+            "key": call.key,
+            "handler": call.handler,
+            "handler_ty": _HANDLER_TYPES[kind],
+            "scope": None,
+        }
+    return {kind.service_type.label: target}
+
+
+def _other(other: does.OtherInvocation) -> dict[str, Any]:
+    match other:
+        case does.WorkflowTarget(service, key):
+            return {"Workflow": {"service_name": service, "key": key}}
+        case does.IdempotentTarget(service, key, handler, idempotency_key):
+            request = {
+                "service_name": service,
+                "service_key": key,
+                "service_handler": handler,
+                "idempotency_key": idempotency_key,
+            }
+            return {"IdempotentRequest": request}
+        case _:
+            return {"InvocationId": id_text(other)}
+
+
+def _signalled(entry: Entry, signal: does.SendSignal) -> dict[str, Any]:
+    """Whom a signal is for: an awakeable has an id of its own, made of invocation and number."""
+    if entry.kind == MessageType.COMPLETE_AWAKEABLE_COMMAND:
+        message = parse(pb.CompleteAwakeableCommandMessage, entry.payload)
+        return {"id": message.awakeable_id}
+    number = _signal_id(signal.signal)
+    return {"target_invocation_id": id_text(signal.invocation), "signal_id": number}
+
+
+def _signal_id(signal: SignalIndex | SignalName) -> dict[str, Any]:
+    match signal:
+        case SignalIndex(number):
+            return {"Index": number}
+        case SignalName(name):
+            return {"Name": name}
 
 
 def _command(
@@ -164,22 +271,45 @@ def _command(
 
 def _notification(entry: Entry) -> EntryText:
     identity = service_notifications.notification_id(entry)
+    result = _result(entry)
     if isinstance(identity, CompletionId):
         short = _SHORT[MessageType(entry.kind)].removesuffix("Completion")
+        completed = {"completion_id": identity.number, **result}
         kind, number = {"Completion": short}, {"CompletionId": identity.number}
+        full: dict[str, Any] = {"Completion": {short: completed}}
     else:
+        signal = _signal_id(identity)
         short, kind = "Signal", "Signal"
-        if isinstance(identity, SignalIndex):
-            number = {"SignalIndex": identity.number}
-        else:
-            number = {"SignalName": identity.name}
-    callee = service_notifications.invocation_id(entry)
-    outcome = None if callee is not None else service_notifications.outcome(entry)
-    result = "InvocationId" if callee is not None else _lite(outcome)
-    lite = {"Notification": {"ty": kind, "id": number, "result": result}}
-    full_result = id_text(RawInvocationId(callee)) if callee is not None else _full(outcome)
-    full = {"Notification": {"ty": kind, "id": number, "result": full_result}}
-    return EntryText(f"Notification: {short}", None, _json(full), _json(lite))
+        number = {f"Signal{key}": value for key, value in signal.items()}
+        full = {"Signal": {"id": signal, **result}}
+    lite = {"ty": kind, "id": number, "result": _lite_result(entry)}
+    texts = _json({"Notification": full}), _json({"Notification": lite})
+    return EntryText(f"Notification: {short}", None, *texts)
+
+
+def _result(entry: Entry) -> dict[str, Any]:
+    """What a notification brings, named as its type names it; a sleep brings nothing."""
+    match entry.kind:
+        case MessageType.SLEEP_COMPLETION:
+            return {}
+        case MessageType.CALL_INVOCATION_ID_COMPLETION:
+            callee = service_notifications.invocation_id(entry)
+            return {"invocation_id": None if callee is None else id_text(RawInvocationId(callee))}
+        case MessageType.GET_LAZY_STATE_KEYS_COMPLETION:
+            message = parse(pb.NotificationTemplate, entry.payload)
+            return {"state_keys": [_utf8(key) for key in message.state_keys.keys]}
+        case _:
+            return {"result": _full(service_notifications.outcome(entry))}
+
+
+def _lite_result(entry: Entry) -> str:
+    match entry.kind:
+        case MessageType.CALL_INVOCATION_ID_COMPLETION:
+            return "InvocationId"
+        case MessageType.GET_LAZY_STATE_KEYS_COMPLETION:
+            return "StateKeys"
+        case _:
+            return _lite(service_notifications.outcome(entry))
 
 
 def _lite(outcome: Outcome | None) -> str:
@@ -194,6 +324,15 @@ def _full(outcome: Outcome | None) -> Any:
             return {"Success": list(value)}
         case Failure(code, message):
             return {"Failure": {"code": code, "message": message}}
+
+
+def _duration(milliseconds: int) -> dict[str, int]:
+    seconds, rest = divmod(milliseconds, 1000)
+    return {"secs": seconds, "nanos": rest * 1_000_000}
+
+
+def _utf8(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
 
 
 def _both(content: dict[str, Any]) -> tuple[str, str]:

@@ -17,6 +17,7 @@ import grpc
 import pytest
 from ctl_fake_node import FakeNode, Refusal, members, one_log
 
+from restate_node import __version__
 from restate_node.ctl.__main__ import run
 from restate_node.ctl.app import NOUNS
 from restate_node.ctl.methods import (
@@ -29,6 +30,11 @@ from restate_node.ctl.methods import (
     METADATA_SERVER_STATUS,
     PROVISION_CLUSTER,
 )
+from restate_node.types.ids import LogId, Version
+from restate_node.types.logs import ReplicatedSegment
+from restate_node.types.partitions import PartitionTable
+from restate_node.wire.logs import decode_logs
+from restate_node.wire.partitions import decode_partition_table
 from restate_node.wire.pb import cluster_ctrl_pb2, cluster_pb2, log_server_pb2
 from restate_node.wire.pb.metadata_proxy_svc_pb2 import GetRequest, GetResponse
 from restate_node.wire.pb.metadata_server_svc_pb2 import StatusResponse
@@ -344,6 +350,45 @@ def test_a_lost_answer_may_have_provisioned(ctl: Ctl) -> None:
         ended = ctl("-s", node.address, "provision", "--yes")
     assert ended.code == 1
     assert "may have been provisioned all the same" in ended.stderr
+
+
+@pytest.mark.parametrize("words", [("-V",), ("--version",)])
+def test_the_version_of_the_tool(ctl: Ctl, words: tuple[str, ...]) -> None:
+    """Goal: support can ask which tool is at work. How: both spellings, without any node."""
+    ended = ctl(*words)
+    assert (ended.code, ended.stdout) == (0, f"restatectl {__version__}\n")
+
+
+@pytest.mark.parametrize("words", [(), ("logs",), ("logs", "list"), ("status",)])
+def test_help_by_a_letter(ctl: Ctl, words: tuple[str, ...]) -> None:
+    """Goal: -h works at every level. How: it says what --help says."""
+    ended = ctl(*words, "-h")
+    assert ended.code == 0 and ended.stdout == ctl(*words, "--help").stdout
+
+
+def test_drafts_of_metadata(ctl: Ctl) -> None:
+    """Goal: drafts are complete metadata, in the form that `metadata put` takes. How: no node is
+    there; the decoders of the metadata read what is printed, on one line and on many.
+    """
+    logs = ["logs", "generate-metadata", "-r", "2", "--nodeset", "N1,2,N3", "--sequencer", "N1:4"]
+    for more in ([], ["--pretty"], ["--json"]):
+        printed = ctl(*logs, "-n", "3", "--version", "7", *more)
+        read = decode_logs(encode_shape(json.loads(printed.stdout)))
+        assert (printed.code, read.version, list(read.chains)) == (0, 7, [0, 1, 2])
+        (segment,) = read.chains[LogId(2)].segments
+        assert isinstance(segment, ReplicatedSegment)
+        assert str(segment.params.sequencer) == "N1:4" and segment.params.nodeset == (1, 2, 3)
+        table = ctl("partitions", "generate-metadata", "-n", "3", *more)
+        divided = decode_partition_table(encode_shape(json.loads(table.stdout)))
+        assert divided == PartitionTable.equal_ranges(3, divided.replication, Version(2))
+
+
+def test_drafts_need_sense(ctl: Ctl) -> None:
+    """Goal: a wrong word is told. How: a node instead of one of its lives; no partitions."""
+    words = ["logs", "generate-metadata", "-r", "2", "--nodeset", "N1", "-n", "1"]
+    ended = ctl(*words, "--sequencer", "N1")
+    assert ended.code == 2 and "--sequencer" in ended.stderr
+    assert ctl("partitions", "generate-metadata", "-n", "0").code == 2
 
 
 def test_interrupts_and_closed_pipes() -> None:

@@ -108,6 +108,14 @@ def test_content(handler: dict[str, Any], rules: InputRules, output: OutputRules
     assert (known.handlers["h"].input, known.handlers["h"].output) == (rules, output)
 
 
+def test_the_name_of_a_workflow_s_handler_is_free() -> None:
+    """Goal: SDKs name a workflow's handler after the user's function, whatever that is called.
+    Method: a workflow with two such handlers, neither called run.
+    """
+    (known,) = parse(manifest(service({"name": "h"}, {"name": "i"}, ty="WORKFLOW"))).services
+    assert {handler.kind for handler in known.handlers.values()} == {TargetKind.WORKFLOW_RUN}
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -123,8 +131,7 @@ def test_content(handler: dict[str, Any], rules: InputRules, output: OutputRules
         (manifest(service(name="a b")), "name"),
         (manifest(service({"name": "a/b"})), "name"),
         (manifest(service({"name": "h", "ty": "SHARED"})), "cannot have"),
-        (manifest(service({"name": "h"}, ty="WORKFLOW")), "'run'"),
-        (manifest(service({"name": "h", "ty": "SHARED"}, ty="WORKFLOW")), "none"),
+        (manifest(service({"name": "h", "ty": "SHARED"}, ty="WORKFLOW")), "no WORKFLOW handler"),
         (manifest(service({"name": "h", "input": {"contentType": "zz"}})), "content-type"),
         (manifest(service({"name": "h", "input": {"contentType": "*/x"}})), "content-type"),
         (manifest(service({"name": "h", "output": {"contentType": "a\nb"}})), "content-type"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from restate_node.ctl.commands import partition_leadership, partition_placement
-from restate_node.ctl.commands.partitions import app
+from restate_node.ctl.commands.partition_template import app
 
 __all__ = ["app"]
 

@@ -58,7 +58,7 @@ async def provision(
     ] = None,
     replication: Annotated[
         str | None,
-        typer.Option("--replication", metavar="R", help="Of logs and partitions: 2, {zone: 2}."),
+        typer.Option("--replication", "-r", metavar="R", help="Of both: 2, {zone: 2}."),
     ] = None,
     log_replication: Annotated[
         str | None, typer.Option("--log-replication", metavar="R", help="Copies of a record.")

@@ -29,7 +29,7 @@ from restate_node.protocol.partition.journal_table import (
     write_entry,
     write_notification,
 )
-from restate_node.protocol.partition.machine import Machine
+from restate_node.protocol.partition.machine import JournalCodec, Machine
 from restate_node.protocol.partition.promise_table import without_promises
 from restate_node.protocol.partition.queue_table import (
     first_waiting,
@@ -37,7 +37,7 @@ from restate_node.protocol.partition.queue_table import (
     write_inbox,
     write_lock,
 )
-from restate_node.protocol.partition.tables import StateOwner
+from restate_node.protocol.partition.tables import StateOwner, TableReader
 from restate_node.protocol.partition.timer_table import Timer, TimerKind
 from restate_node.types.invocations import (
     Caller,
@@ -145,7 +145,7 @@ def notify(
     elif record.stage is Stage.SUSPENDED:
         assert record.awaiting is not None, "a suspended invocation waits for something"
         arrived = machine.codec.notification_id(entry)
-        if wakes(record.awaiting, arrived, arrivals(machine, invocation)):
+        if wakes(record.awaiting, arrived, arrivals(machine.rows, machine.codec, invocation)):
             record = run(machine, invocation, record)
     return record
 
@@ -165,16 +165,16 @@ def add_notification(
     return update(machine, invocation, record, entries=index + 1), True
 
 
-def arrivals(machine: Machine, invocation: RawInvocationId) -> Known:
+def arrivals(rows: TableReader, codec: JournalCodec, invocation: RawInvocationId) -> Known:
     """What the journal knows of each notification."""
 
     def known(identity: NotificationId) -> Arrival:
-        index = read_notification(machine.rows, invocation, identity)
+        index = read_notification(rows, invocation, identity)
         if index is None:
             return Arrival.PENDING
-        entry = read_entry(machine.rows, invocation, index)
+        entry = read_entry(rows, invocation, index)
         assert entry is not None, "a notification that is indexed is in the journal"
-        is_failure = isinstance(machine.codec.outcome(entry), Failure)
+        is_failure = isinstance(codec.outcome(entry), Failure)
         return Arrival.FAILURE if is_failure else Arrival.SUCCESS
 
     return known

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from restate_node.roles.worker.invoker.events import describe_failure
-from restate_node.types.attempts import (
-    ATTEMPT_FAILED,
-    JOURNAL_MISMATCH,
-    PROTOCOL_VIOLATION,
-    AttemptFailure,
-)
-
-_NAMES: Final = {
-    ATTEMPT_FAILED: "Internal",
-    JOURNAL_MISMATCH: "Journal mismatch",
-    PROTOCOL_VIOLATION: "Protocol violation",
-}
+from restate_node.types.attempts import AttemptFailure
+from restate_node.types.failure_texts import failure_text
 
 
 def columns_of(failure: AttemptFailure) -> Mapping[str, Any]:
@@ -27,9 +17,8 @@ def columns_of(failure: AttemptFailure) -> Mapping[str, Any]:
 
 def columns_of_description(failure: Mapping[str, Any]) -> Mapping[str, Any]:
     """Of one that was written into an event."""
-    code = failure["error_code"]
-    head = " ".join(filter(None, (str(code), _NAMES.get(code))))
-    lines = (f"[{head}] {failure['error_message']}", failure.get("error_stacktrace"))
+    text = failure_text(failure["error_code"], failure["error_message"])
+    lines = (text, failure.get("error_stacktrace"))
     return {
         "last_failure": "\n".join(line for line in lines if line),
         "last_failure_error_code": failure.get("restate_doc_error_code"),

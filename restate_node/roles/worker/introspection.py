@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from restate_node import __version__
+from restate_node.protocol.invocation.awaiting import is_runnable
 from restate_node.protocol.partition.invocation_table import (
     INVOCATION,
     RUNNING,
@@ -33,6 +34,7 @@ from restate_node.protocol.partition.journal_table import (
     read_entry,
     read_notification,
 )
+from restate_node.protocol.partition.lifecycle import arrivals
 from restate_node.protocol.partition.promise_table import PROMISE, decode_promise
 from restate_node.protocol.partition.queue_table import INBOX, LOCK
 from restate_node.protocol.partition.tables import (
@@ -45,10 +47,12 @@ from restate_node.protocol.partition.tables import (
     successor,
 )
 from restate_node.roles.worker.failure_columns import columns_of, columns_of_description
+from restate_node.roles.worker.invoker.context import Services
 from restate_node.roles.worker.invoker.invoker import Invoker
 from restate_node.roles.worker.invoker.run import Run
 from restate_node.types import introspection as sql
 from restate_node.types.fabric import RpcCode, RpcFailure
+from restate_node.types.failure_texts import failure_text
 from restate_node.types.introspection import Table
 from restate_node.types.invocation_messages import ReadRows, Rows
 from restate_node.types.invocations import (
@@ -63,7 +67,7 @@ from restate_node.types.invocations import (
 from restate_node.types.journal import AwaitPoint, CompletionId, Entry
 from restate_node.types.partition_keys import partition_key_of_key
 from restate_node.wire import journal_codec
-from restate_node.wire.journal_texts import call_of, describe
+from restate_node.wire.journal_texts import Called, call_of, describe
 
 PAGE_BYTES_MAX: Final = 1024 * 1024
 PAGE_ROWS_MAX: Final = 1024
@@ -78,6 +82,7 @@ class View:
 
     store: TableReader
     invoker: Invoker
+    services: Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,7 @@ def _invocation(view: View, key: bytes, raw: bytes) -> Values:
     if record.stage is Stage.PAUSED:
         failure = failure_of_pause(view.store, invocation, record)
         values = {**values, **({} if failure is None else columns_of_description(failure))}
-    return {**values, **_attempts(run), "status": _status(record, run)}
+    return {**values, **_attempts(view, run), "status": _status(record, run)}
 
 
 def _invocation_status(view: View, key: bytes, raw: bytes) -> Values:
@@ -166,7 +171,7 @@ def _invocation_state(view: View, key: bytes, _: bytes) -> Values | None:
     if run is None:
         return None
     return {
-        **_attempts(run),
+        **_attempts(view, run),
         "partition_key": partition_key_of_id(invocation),
         "id": id_text(invocation),
         "in_flight": run.attempt is not None,
@@ -238,8 +243,8 @@ def _suspension(point: AwaitPoint | None) -> Values:
     if point is None:
         return {}
     return {
-        "suspended_waiting_for_completions": list(point.completions),
-        "suspended_waiting_for_signals": list(point.signals),
+        "suspended_waiting_for_completions": sorted(point.completions),
+        "suspended_waiting_for_signals": sorted(point.signals),
         "suspended_waiting_future_json": _future_json(point),
     }
 
@@ -255,7 +260,7 @@ def _completion(record: InvocationRecord) -> Values:
             return {"completion_result": "success"}
 
 
-def _attempts(run: Run | None) -> Values:
+def _attempts(view: View, run: Run | None) -> Values:
     if run is None:
         return {}
     values: dict[str, Any] = {
@@ -269,7 +274,10 @@ def _attempts(run: Run | None) -> Values:
     if attempt is not None and attempt.server is not None:
         values["last_attempt_server"] = attempt.server
     if attempt is not None and attempt.awaiting is not None:
-        values["last_awaiting_on_future_json"] = _future_json(attempt.awaiting)
+        # An SDK may tell late what it waited for, when that has come already.
+        known = arrivals(view.store, view.services.journal, run.invocation)
+        if not is_runnable(attempt.awaiting, known):
+            values["last_awaiting_on_future_json"] = _future_json(attempt.awaiting)
     if failure is not None:
         values |= columns_of(failure)
     return values
@@ -289,8 +297,8 @@ def _future_json(point: AwaitPoint) -> str:
 
 def _journal(view: View, key: bytes, raw: bytes) -> Values:
     invocation, row = decode_entry(key, raw)
-    callee = _callee(view, invocation, row.entry)
-    text = describe(row.entry, callee)
+    called = _called(view, invocation, row.entry)
+    text = describe(row.entry, called)
     values: dict[str, Any] = {
         "partition_key": partition_key_of_id(invocation),
         "id": id_text(invocation),
@@ -307,21 +315,30 @@ def _journal(view: View, key: bytes, raw: bytes) -> Values:
         "promise_name": text.promise,
     }
     if text.call is not None:
-        called = (text.call.service, text.call.key, text.call.handler)
-        values["invoked_target"] = "/".join(part for part in called if part)
+        target = (text.call.service, text.call.key, text.call.handler)
+        values["invoked_target"] = "/".join(part for part in target if part)
+        callee = called.invocation
         values["invoked_id"] = None if callee is None else id_text(callee)
     return values
 
 
-def _callee(view: View, invocation: RawInvocationId, entry: Entry) -> RawInvocationId | None:
-    """The id that a call made: it is in the notification behind it."""
+def _called(view: View, invocation: RawInvocationId, entry: Entry) -> Called:
+    """The id that a call made is in the notification behind it. What kind of handler it called is
+    not in the journal: the schema says what it is today.
+    """
     call = call_of(entry)
     if call is None:
-        return None
+        return Called()
     index = read_notification(view.store, invocation, CompletionId(call.id_completion))
     told = None if index is None else read_entry(view.store, invocation, index)
     callee = None if told is None else journal_codec.invocation_id(told)
-    return None if callee is None else RawInvocationId(callee)
+    schema, defaults = view.services.schema.value, view.services.defaults
+    handler = schema.handler(call.service, call.handler, defaults)
+    return Called(
+        None if callee is None else RawInvocationId(callee),
+        None if handler is None else handler.kind,
+        None if handler is None else handler.retention(bool(call.idempotency_key)),
+    )
 
 
 def _event(_: View, key: bytes, raw: bytes) -> Values:
@@ -383,7 +400,7 @@ def _promise(_: View, key: bytes, raw: bytes) -> Values:
             values["completion_success_value"] = value
             values["completion_success_value_utf8"] = _text(value)
         case Failure(code, message):
-            values["completion_failure"] = f"[{code}] {message}"
+            values["completion_failure"] = failure_text(code, message)
         case None:
             pass
     return values

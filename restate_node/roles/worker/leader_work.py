@@ -86,6 +86,7 @@ class LeaderWork:
         self._store = store
         self._term = term
         self._context = context
+        self._services = services
         self._loop = asyncio.get_running_loop()
         self._submissions = Submissions()
         self._absences = Absences(store, self._attach)
@@ -243,7 +244,7 @@ class LeaderWork:
 
     def read_rows(self, request: ReadRows) -> Rows:
         """A page of a table; raises RpcFailure."""
-        return read_rows(View(self._store, self.invoker), request)
+        return read_rows(View(self._store, self.invoker, self._services), request)
 
     # ------------------------------------------------------------ inside
 

@@ -125,7 +125,8 @@ class Conversation:
             if not is_command(entry.kind):
                 self._take(entry)
         self.argument, _ = journal_codec.argument(self._replay.popleft())
-        self._call.start(200, (("content-type", f"{CONTENT_TYPE}{self.version}"),))
+        content_type = f"{CONTENT_TYPE}{self.version}"
+        self._call.start(200, (("content-type", content_type), ("x-restate-server", "tiny-sdk")))
 
     @property
     def id(self) -> RawInvocationId:

@@ -91,6 +91,17 @@ async def test_kafka_is_not_supported(bench: Bench) -> None:
         assert "Kafka" in (await bench.call("GET", f"{path}/x")).refused(404)
 
 
+async def test_rules_and_virtual_queues_are_not_supported(bench: Bench) -> None:
+    """Goal: `restate rules set` and the like say why they do nothing, instead of failing to read an
+    answer without a body. Method: what the command line and the web interface send.
+    """
+    assert "rules" in (await bench.call("PUT", "/limits/rules", b"[]")).refused(501)
+    assert "rules" in (await bench.post("/limits/rules/bulk-delete")).refused(501)
+    assert "queues" in (await bench.post("/vqueues/vq_1/pause")).refused(501)
+    for method in ("PATCH", "DELETE"):
+        assert "Kafka" in (await bench.call(method, "/kafka-clusters/x")).refused(404)
+
+
 async def test_queries_may_be_missing(bench: Bench) -> None:
     """Goal: a node that does not answer queries says so."""
     (await bench.post("/query", query="select 1")).refused(501)

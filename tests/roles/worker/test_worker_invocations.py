@@ -34,6 +34,7 @@ from restate_node.types.invocations import (
     Success,
     raw_id,
 )
+from restate_node.types.journal import CompletionId, MessageType
 from restate_node.types.options import (
     InvocationRetryOptions,
     InvokerOptions,
@@ -52,6 +53,7 @@ from restate_node.types.schema import (
 from restate_node.types.schema import Handler as HandlerSchema
 from restate_node.types.schema import Service as ServiceSchema
 from restate_node.types.targets import ServiceType, Target, TargetKind
+from restate_node.wire.pb import service_protocol_pb2 as pb
 
 pytestmark = pytest.mark.parametrize("seed", [1, 2, 3])
 
@@ -63,7 +65,13 @@ KEPT = Retention(DAY_MS, DAY_MS)
 class Playground:
     """A world with a service whose handlers are plain functions."""
 
-    def __init__(self, world: World, handlers: dict[str, Handler], retry: Any = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        handlers: dict[str, Handler],
+        retry: Any = None,
+        protocol_version_max: int = 6,
+    ) -> None:
         self.world = world
         self.services = world.add_services()
         self.service = served(handlers)
@@ -88,7 +96,7 @@ class Playground:
             mode=ProtocolMode.BIDIRECTIONAL,
             http_version=HttpVersion.HTTP_2,
             protocol_version_min=5,
-            protocol_version_max=6,
+            protocol_version_max=protocol_version_max,
             services=services,
         )
         world.schema.set(Schema(Version(1), {"dp_1": deployment}))
@@ -132,10 +140,10 @@ async def status(worker: Worker, invocation: RawInvocationId) -> str:
     return "none" if not rows.rows else next(v for v in rows.rows[0][-3:-2])
 
 
-async def last_failure(worker: Worker, invocation: RawInvocationId) -> str:
-    """What SQL says of why it is paused."""
+async def column(worker: Worker, invocation: RawInvocationId, name: str) -> object:
+    """One column of its row in sys_invocation."""
     rows: Rows = await worker.ask(ReadRows(P0, "sys_invocation", invocation=invocation))
-    return rows.rows[0][SYS_INVOCATION.names.index("last_failure")]
+    return rows.rows[0][SYS_INVOCATION.names.index(name)]
 
 
 async def becomes(worker: Worker, invocation: RawInvocationId, wanted: str) -> None:
@@ -200,6 +208,7 @@ def test_the_next_leader_goes_on_from_the_journal(seed: int) -> None:
             return len(rows.rows) == 3
 
         await world.until(stored)
+        assert await column(first, call.id, "last_attempt_server") == "tiny-sdk"
         first.kill()
         await world.elect(second, to=[second])
         asked = asyncio.ensure_future(submit(second, call))
@@ -237,6 +246,70 @@ def test_a_waiting_handler_is_suspended_and_woken(seed: int) -> None:
     run(main, seed)
 
 
+def test_what_has_come_is_not_waited_for(seed: int) -> None:
+    """Goal: SQL shows what a handler waits for, not what it has waited for, even if its SDK tells
+    late. Method: a handler that tells before and after a sleep, and goes on working.
+    """
+
+    async def main(world: World) -> None:
+        go_on = asyncio.Event()
+
+        async def nap(ctx: Conversation) -> bytes:
+            number = ctx.next_completion()
+            wake_up_ms = now_ms(world) + 300
+            sleep = pb.SleepCommandMessage(wake_up_time=wake_up_ms, result_completion_id=number)
+            ctx.command(MessageType.SLEEP_COMMAND, sleep)
+            waiting = pb.AwaitingOnMessage(awaiting_on=pb.Future(waiting_completions=[number]))
+            ctx.command(MessageType.AWAITING_ON, waiting)
+            await ctx.result(CompletionId(number))
+            ctx.command(MessageType.AWAITING_ON, waiting)
+            await go_on.wait()
+            return b""
+
+        play = Playground(world, {"Greeter/nap": nap}, protocol_version_max=7)
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        call = play.call("Greeter", "nap")
+        await submit(worker, call, wait=False)
+
+        async def waits() -> bool:
+            told = await column(worker, call.id, "last_awaiting_on_future_json")
+            return told is not None
+
+        await world.until(waits)
+        await asyncio.sleep(0.4)
+        assert await status(worker, call.id) == "running"
+        assert not await waits()
+        go_on.set()
+        await becomes(worker, call.id, "completed")
+
+    run(main, seed)
+
+
+def test_entries_pin_an_invocation_waiting_does_not(seed: int) -> None:
+    """Goal: what has only waited may go to the next deployment, what has an entry may not. Method:
+    two handlers that wait for an awakeable, one of them after a step.
+    """
+
+    async def main(world: World) -> None:
+        async def wait(ctx: Conversation) -> bytes:
+            if ctx.argument:
+                await ctx.run(lambda: b"step")
+            await ctx.result(ctx.awakeable()[1])
+            return b""
+
+        play = Playground(world, {"Greeter/wait": wait})
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        for argument, pinned in ((b"", None), (b"step", "dp_1")):
+            call = play.call("Greeter", "wait", argument=argument)
+            await submit(worker, call, wait=False)
+            await becomes(worker, call.id, "suspended")
+            assert await column(worker, call.id, "pinned_deployment_id") == pinned
+
+    run(main, seed)
+
+
 def test_failed_attempts_are_repeated_then_paused(seed: int) -> None:
     """Goal: the retry policy decides, an operator lets it go on. Method: a handler that fails until
     told otherwise, three attempts, then resume.
@@ -266,7 +339,7 @@ def test_failed_attempts_are_repeated_then_paused(seed: int) -> None:
         rows: Rows = await worker.ask(ReadRows(P0, "sys_journal_events", invocation=call.id))
         assert [row[4] for row in rows.rows] == ["TransientError", "Paused"]
         assert "not yet" in rows.rows[0][5]
-        assert "not yet" in await last_failure(worker, call.id)
+        assert "not yet" in str(await column(worker, call.id, "last_failure"))
         works = True
         resumed = await worker.ask(ControlInvocation(P0, call.id, Control.RESUME))
         assert resumed.status is ControlStatus.DONE

@@ -117,7 +117,7 @@ def _end(
         case Paused():
             stop(machine, invocation, record, Stage.PAUSED)
         case Suspended(awaiting):
-            if is_runnable(awaiting, arrivals(machine, invocation)):
+            if is_runnable(awaiting, arrivals(machine.rows, machine.codec, invocation)):
                 run(machine, invocation, record)
                 return
             record = stop(machine, invocation, record, Stage.SUSPENDED)

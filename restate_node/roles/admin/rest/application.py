@@ -147,6 +147,12 @@ def _pages(sources: AdminSources) -> list[Page]:
         Page("GET", "/kafka-clusters", cluster.no_kafka_clusters, "Kafka is not supported"),
         Page("POST", "/kafka-clusters", cluster.no_kafka, "Kafka is not supported"),
         Page("GET", "/kafka-clusters/{name}", cluster.nothing_here, "Kafka is not supported"),
+        Page("PATCH", "/kafka-clusters/{name}", cluster.nothing_here, "Kafka is not supported"),
+        Page("DELETE", "/kafka-clusters/{name}", cluster.nothing_here, "Kafka is not supported"),
+        Page("PUT", "/limits/rules", cluster.no_rules, "Rules are not supported"),
+        Page("POST", "/limits/rules/bulk-delete", cluster.no_rules, "Rules are not supported"),
+        Page("POST", "/vqueues/{id}/pause", cluster.no_queues, "There are no such queues"),
+        Page("POST", "/vqueues/{id}/resume", cluster.no_queues, "There are no such queues"),
     ]
 
 

@@ -76,3 +76,9 @@ class ClusterPages:
 
     async def nothing_here(self, request: Request) -> Response:
         raise Refused(404, f"there is no {request.url.path[:256]}: Kafka is not supported here")
+
+    async def no_rules(self, _: Request) -> Response:
+        raise Refused(501, "concurrency-limit rules are not supported by this server")
+
+    async def no_queues(self, _: Request) -> Response:
+        raise Refused(501, "virtual queues are not supported by this server: pause invocations")

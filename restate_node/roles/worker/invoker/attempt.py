@@ -61,7 +61,7 @@ class Place:
     handler: ResolvedHandler
     protocol_version: int
     pins: bool
-    """The first report pins the invocation to the deployment."""
+    """Its first entries pin an invocation to the deployment; until then it may go to the next."""
 
     @property
     def is_bidirectional(self) -> bool:
@@ -199,10 +199,10 @@ class Attempt:
 
     def _report(self, entries: tuple[ProposedEntry, ...], end: RunEnd | None) -> None:
         pinned = None
-        if self._pins:
+        if self._pins and entries:
             pinned = Pinned(self._place.deployment.id, self._place.protocol_version)
+            self._pins = False
         self._reporter.report(AttemptProgress(self._invocation, self._run, entries, pinned, end))
-        self._pins = False
         self.has_reported = True
 
     def _proposed(self, entry: Entry) -> ProposedEntry:
