@@ -60,8 +60,8 @@ class ContentPattern:
         return "*" not in (self.kind, self.subtype)
 
     def matches(self, content_type: str) -> bool:
-        """Parameters such as charset do not count."""
-        kind, _, subtype = content_type.partition(";")[0].strip().lower().partition("/")
+        """Parameters such as charset do not count; upper and lower case differ."""
+        kind, _, subtype = content_type.partition(";")[0].strip().partition("/")
         return self.kind in ("*", kind) and self.subtype in ("*", subtype)
 
 

@@ -145,7 +145,7 @@ def test_defaults_are_those_of_the_node() -> None:
     ("pattern", "content_type", "expected"),
     [
         (ContentPattern("application", "json"), "application/json; charset=utf-8", True),
-        (ContentPattern("application", "json"), "Application/JSON", True),
+        (ContentPattern("application", "json"), "Application/JSON", False),
         (ContentPattern("application", "json"), "text/plain", False),
         (ContentPattern("text"), "text/html", True),
         (ContentPattern(), "", True),
