@@ -73,7 +73,7 @@ class InvocationClient:
             headers=request.headers,
             idempotency_key=request.idempotency_key,
             start_at_ms=None if request.delay_ms is None else now_ms + request.delay_ms,
-            retention=handler.retention(request.idempotency_key is not None),
+            retention=handler.retention(),
             created_at_ms=now_ms,
             random_seed=self._rng.getrandbits(_SEED_BITS),
         )

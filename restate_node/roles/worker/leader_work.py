@@ -32,6 +32,7 @@ from restate_node.protocol.partition.effects import (
 from restate_node.protocol.partition.invocation_table import (
     InvocationRecord,
     Stage,
+    find_invocation,
     read_invocation,
 )
 from restate_node.roles.worker.absences import Absences
@@ -167,7 +168,7 @@ class LeaderWork:
         """Answers by `reply`; raises RpcFailure."""
         call = request.invocation
         record = read_invocation(self._store, call.id)
-        if record is not None:
+        if record is not None and record.stands_for(call.random_seed):
             self._join(call, record, request.wait, reply)
             return
         self._admit(partition_key_of_id(call.id))
@@ -184,7 +185,7 @@ class LeaderWork:
         """Answers by `reply`; raises RpcFailure. What is not here may have been promised by another
         leader meanwhile.
         """
-        if read_invocation(self._store, request.invocation) is None:
+        if find_invocation(self._store, request.invocation) is None:
             self._ask_the_log(request, reply)
         else:
             self._check_questions()
@@ -200,7 +201,7 @@ class LeaderWork:
         self._take(request.invocation, nothing, self._absences.ask(request, reply))
 
     def _attach(self, request: AttachInvocation, reply: Reply) -> None:
-        record = read_invocation(self._store, request.invocation)
+        record = find_invocation(self._store, request.invocation)
         if record is None:
             reply(Attached(AttachStatus.NOT_FOUND))
         elif record.stage is Stage.COMPLETED:
