@@ -1,8 +1,8 @@
 """What a request may carry for a handler, and what its answer is labelled as.
 
-A handler says what it takes: nothing, or a body of some type; one of its rules must fit. What has a
-type must have a body, and the other way round. The body itself is not looked into: only the SDK
-knows how to read it.
+A handler says what it takes: nothing, or a body of some type; one of its rules must fit. A body has
+a type, and where a schema is told there is a body: nothing fits no schema. What is in it is not
+looked at: only the SDK knows how to read it.
 """
 
 from __future__ import annotations
@@ -44,4 +44,4 @@ def _objection(rule: NoBody | Body, content_type: str | None, body: bytes) -> st
         return f"Empty content-type, expected '{rule.content}'"
     if not rule.content.matches(content_type):
         return f"Content-type '{content_type}' does not match '{rule.content}'"
-    return None if body else "Empty body not allowed"
+    return None if body or rule.json_schema is None else "Empty body not allowed"
