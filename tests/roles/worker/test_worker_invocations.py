@@ -6,9 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from worker_world import P0, Worker, World, run
 
 from restate_node.sim.hosts import SimClock
+from restate_node.sim.services import ServiceCall
 from restate_node.sim.workloads.tiny_sdk import Conversation, Handler, served
 from restate_node.types.fabric import RpcFailure
 from restate_node.types.ids import PartitionId, Version
@@ -32,6 +34,7 @@ from restate_node.types.invocations import (
     RawInvocationId,
     Retention,
     Success,
+    id_text,
     raw_id,
 )
 from restate_node.types.journal import CompletionId, MessageType
@@ -554,3 +557,36 @@ def test_a_stopped_run_makes_room_for_the_next(seed: int) -> None:
         assert (await asked).outcome == Success(b"free")
 
     run(main, seed, WorkerOptions(invoker=InvokerOptions(concurrent_invocations_limit=1)))
+
+
+def test_what_nothing_retains_is_gone_for_all_others(seed: int) -> None:
+    """Goal: without retention an ended call is seen by nobody, but its submitter hears of it again,
+    and its id begins anew for others; a service is told the id. Method: one id, two seeds.
+    """
+
+    async def main(world: World) -> None:
+        told: list[dict[str, str]] = []
+
+        async def greet(ctx: Conversation) -> bytes:
+            return ctx.argument
+
+        play = Playground(world, {"Greeter/greet": greet})
+        served_before = play.service
+
+        async def service(call: ServiceCall) -> None:
+            told.append(dict(call.head.headers))
+            await served_before(call)
+
+        play.services.serve(URI, service)
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        first = replace(play.call("Greeter", "greet", argument=b"1"), retention=Retention(0, 0))
+        other = replace(first, argument=b"2", random_seed=99)
+        assert (await submit(worker, first)).outcome == Success(b"1")
+        assert (await ended(worker, first.id)).status is AttachStatus.NOT_FOUND
+        assert await status(worker, first.id) == "none"
+        assert (await submit(worker, first)).outcome == Success(b"1")
+        assert (await submit(worker, other)).outcome == Success(b"2")
+        assert [head["x-restate-invocation-id"] for head in told] == [id_text(first.id)] * 2
+
+    run(main, seed)

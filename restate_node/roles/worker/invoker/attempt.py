@@ -36,7 +36,7 @@ from restate_node.runtime.services import (
 )
 from restate_node.types import schema as registered
 from restate_node.types.attempts import AttemptFailure, ErrorCode, SessionBegin
-from restate_node.types.invocations import RawInvocationId
+from restate_node.types.invocations import RawInvocationId, id_text
 from restate_node.types.journal import AwaitPoint, Entry, MessageType
 from restate_node.types.journal_commands import Call
 from restate_node.types.schema import Deployment, ProtocolMode, ResolvedHandler
@@ -261,6 +261,7 @@ class Attempt:
         headers = (
             ("content-type", content_type),
             ("accept", content_type),
+            ("x-restate-invocation-id", id_text(self._invocation)),
             *self._place.deployment.additional_headers.items(),
         )
         return RequestHead("POST", f"/invoke/{handler.service}/{handler.handler}", headers)
