@@ -28,7 +28,7 @@ from urllib.parse import unquote_to_bytes
 from restate_node.types.invocations import RawInvocationId, parse_id_text
 from restate_node.types.targets import ServiceType
 
-PATH_BYTES_MAX: Final = 16 * 1024
+PATH_BYTES_MAX: Final = 64 * 1024
 _CALL_EXPECTED = (
     "bad path, expected either /:service-name/:handler or /:object-name/:object-key/:handler"
 )

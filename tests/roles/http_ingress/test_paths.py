@@ -100,7 +100,7 @@ def test_paths(path: str, expected: RequestPath) -> None:
         ("/restate/scope/s/call/S/h", 400, "leave out"),
         ("/restate/invocation/S/h/k/nope", 404, "not found"),
         ("/restate/workflow/W/k/x/output", 404, "not found"),
-        ("/S/" + "x" * 20_000, 414, "longer"),
+        ("/S/" + "x" * 70_000, 414, "longer"),
     ],
 )
 def test_bad_paths(path: str, status: int, reason: str) -> None:
