@@ -57,6 +57,7 @@ from restate_node.roles.http_ingress.requests import (
 from restate_node.roles.http_ingress.submission import (
     CallRequest,
     InvocationClient,
+    idempotent_target,
     known_id,
     workflow_target,
 )
@@ -75,7 +76,7 @@ from restate_node.types.invocations import (
 )
 from restate_node.types.journal import SignalIndex
 from restate_node.types.schema import HandlerDefaults, OutputRules, ResolvedHandler, Schema
-from restate_node.types.targets import ServiceType, Target, TargetKind
+from restate_node.types.targets import ServiceType, TargetKind
 from restate_node.types.timestamps import moment_text
 from restate_node.wire.awakeable_ids import parse_awakeable_id
 from restate_node.wire.journal_codec import signal
@@ -280,24 +281,12 @@ class Ingress:
             case WorkflowRun(service, key):
                 known = known_id(workflow_target(service, key), None)
             case IdempotentCall() as call:
-                target = Target(self._kind_of(call), call.service, call.handler, call.key or "")
+                target = idempotent_target(call.service, call.handler, call.key)
                 known = known_id(target, call.idempotency_key)
             case _:
                 assert_never(name)
         assert known is not None, "its id follows from the key"
         return known
-
-    def _kind_of(self, call: IdempotentCall) -> TargetKind:
-        """By the type of the service: which of its kinds makes no difference to the id. The run of
-        a workflow takes no idempotency key, so asked for it with one, there is nothing.
-        """
-        match self._type_of(call.service):
-            case ServiceType.SERVICE:
-                return TargetKind.SERVICE
-            case ServiceType.VIRTUAL_OBJECT:
-                return TargetKind.OBJECT_SHARED
-            case ServiceType.WORKFLOW:
-                return TargetKind.WORKFLOW_SHARED
 
     def _output_of(self, path: OutcomePath, attached: Attached) -> OutputRules | None:
         match path.invocation:

@@ -128,6 +128,14 @@ def known_id(target: Target, idempotency_key: str | None) -> RawInvocationId | N
     return raw_id(target.partition_key(idempotency_key, 0), uuid)
 
 
+def idempotent_target(service: str, handler: str, key: str | None) -> Target:
+    """What a call with an idempotency key was made to. All kinds with a key lead to the same id;
+    the run of a workflow takes no idempotency key, so there is nothing to be found.
+    """
+    kind = TargetKind.SERVICE if key is None else TargetKind.OBJECT_SHARED
+    return Target(kind, service, handler, key or "")
+
+
 def workflow_target(service: str, key: str) -> Target:
     """The run of a workflow."""
     return Target(TargetKind.WORKFLOW_RUN, service, WORKFLOW_RUN_HANDLER, key)

@@ -181,6 +181,9 @@ def test_invocations_named_in_a_body() -> None:
             (added, idempotent | {"service": "Counter", "key": "x", "handler": "add"}),
             (ran, {"target": "workflow", "workflowName": "Signup", "workflowKey": "ann"}),
         ]
+        nowhere = json.dumps(idempotent | {"service": "Nope", "handler": "x"}).encode()
+        assert (await bench.request("POST", "/restate/lookup", nowhere)).status == 200
+        refused(await bench.request("POST", "/restate/attach", nowhere), 404, "invocation")
         for made, name in names:
             told = made.headers["x-restate-id"]
             for verb in ("attach", "output"):
