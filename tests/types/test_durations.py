@@ -76,7 +76,7 @@ def test_durations_are_read(text: str, expected_ms: int) -> None:
         "1e3s",
         "1_000s",
         "1s ago",
-    ],  # fmt: skip
+    ],
 )
 def test_what_is_no_duration_is_refused(text: str) -> None:
     """Goal: a ValueError, whatever is written. Method: table."""

@@ -67,6 +67,7 @@ from restate_node.types.invocations import (
 from restate_node.types.offsets import Lsn
 from restate_node.types.partitions import Partition
 from restate_node.types.processor_messages import Proposed
+from restate_node.types.targets import TargetKind
 
 TICKET_BYTES: Final = 16
 ROOM_PAUSE_S: Final = 0.005
@@ -172,7 +173,8 @@ class LeaderWork:
             self._join(call, record, request.wait, reply)
             return
         self._admit(partition_key_of_id(call.id))
-        self._submissions.submitted(call.id, call.random_seed, reply, request.wait)
+        joins = call.target.kind is not TargetKind.WORKFLOW_RUN
+        self._submissions.submitted(call.id, call.random_seed, reply, request.wait, joins)
 
         def committed(result: Lsn | AppendFailed) -> None:
             if isinstance(result, AppendFailed):
@@ -250,9 +252,11 @@ class LeaderWork:
     # ------------------------------------------------------------ inside
 
     def _join(self, call: Invocation, record: InvocationRecord, wait: bool, reply: Reply) -> None:
-        """It is known already, so nothing has to be written."""
+        """It is known already, so nothing has to be written. Nobody waits for the run of a workflow
+        that another call began: it is no answer to this one.
+        """
         is_new = record.random_seed == call.random_seed
-        if not wait:
+        if not wait or (not is_new and record.target.kind is TargetKind.WORKFLOW_RUN):
             reply(Submitted(is_new, record.start_at_ms))
         elif record.stage is Stage.COMPLETED:
             reply(Submitted(is_new, None, record.outcome, record.expires_at_ms))

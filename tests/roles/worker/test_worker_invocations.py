@@ -55,7 +55,7 @@ from restate_node.types.schema import (
 )
 from restate_node.types.schema import Handler as HandlerSchema
 from restate_node.types.schema import Service as ServiceSchema
-from restate_node.types.targets import ServiceType, Target, TargetKind
+from restate_node.types.targets import Target, TargetKind
 from restate_node.wire.pb import service_protocol_pb2 as pb
 
 pytestmark = pytest.mark.parametrize("seed", [1, 2, 3])
@@ -84,7 +84,7 @@ class Playground:
         services = {
             name: ServiceSchema(
                 name=name,
-                type=ServiceType.VIRTUAL_OBJECT if name == "Counter" else ServiceType.SERVICE,
+                type=kind_of(name).service_type,
                 handlers={
                     handler: HandlerSchema(name=handler, kind=kind_of(name))
                     for owner, handler in known
@@ -122,7 +122,8 @@ class Playground:
 
 
 def kind_of(service: str) -> TargetKind:
-    return TargetKind.OBJECT_EXCLUSIVE if service == "Counter" else TargetKind.SERVICE
+    known = {"Counter": TargetKind.OBJECT_EXCLUSIVE, "Flow": TargetKind.WORKFLOW_RUN}
+    return known.get(service, TargetKind.SERVICE)
 
 
 def now_ms(world: World) -> int:
@@ -588,5 +589,33 @@ def test_what_nothing_retains_is_gone_for_all_others(seed: int) -> None:
         assert (await submit(worker, first)).outcome == Success(b"1")
         assert (await submit(worker, other)).outcome == Success(b"2")
         assert [head["x-restate-invocation-id"] for head in told] == [id_text(first.id)] * 2
+
+    run(main, seed)
+
+
+def test_the_run_of_a_workflow_has_one_caller(seed: int) -> None:
+    """Goal: who calls a run that another call began hears that at once, be it in the log or not
+    yet; the first waits for the end. Method: the handler waits for the test.
+    """
+
+    async def main(world: World) -> None:
+        go_on = asyncio.Event()
+
+        async def flow(ctx: Conversation) -> bytes:
+            await go_on.wait()
+            return b"done"
+
+        play = Playground(world, {"Flow/run": flow})
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        first = play.call("Flow", "run", "k")
+        others = [replace(first, random_seed=seed) for seed in (98, 99)]
+        running = asyncio.ensure_future(submit(worker, first))
+        at_once = asyncio.ensure_future(submit(worker, others[0]))
+        assert (await at_once).is_new is False
+        later = await submit(worker, others[1])
+        assert (later.is_new, later.outcome, running.done()) == (False, None, False)
+        go_on.set()
+        assert (await running).outcome == Success(b"done")
 
     run(main, seed)

@@ -21,6 +21,7 @@ from random import Random
 from typing import Final, TypeAlias, assert_never
 
 from restate_node.protocol.invocation import session as said
+from restate_node.protocol.invocation.retry import wait_asked_for_ms
 from restate_node.protocol.invocation.session import Session, SessionOptions
 from restate_node.protocol.partition.effects import Stored
 from restate_node.roles.worker.invoker.callees import UnknownCallee, look_up
@@ -281,4 +282,9 @@ class Attempt:
             f"{self._place.deployment.uri} answered {head.status} with content type "
             f"{content_type or 'none'} instead of 200 with {CONTENT_TYPE}…: {shown}"
         )
-        return AttemptFailure(500, " ".join(text.split()), error_code=ErrorCode.UNREACHABLE)
+        return AttemptFailure(
+            500,
+            " ".join(text.split()),
+            next_retry_delay_ms=wait_asked_for_ms(head.status, head.header("retry-after")),
+            error_code=ErrorCode.UNREACHABLE,
+        )
