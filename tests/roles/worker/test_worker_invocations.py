@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
-from msgspec.structs import replace
-from worker_world import P0, Worker, World, run
+from invocation_playground import (
+    DAY_MS,
+    URI,
+    Playground,
+    becomes,
+    column,
+    ended,
+    now_ms,
+    status,
+    submit,
+)
+from worker_world import P0, World, run
 
-from restate_node.sim.hosts import SimClock
-from restate_node.sim.services import ServiceCall
-from restate_node.sim.workloads.tiny_sdk import Conversation, Handler, served
+from restate_node.sim.workloads.tiny_sdk import Conversation
 from restate_node.types.fabric import RpcFailure
-from restate_node.types.ids import PartitionId, Version
-from restate_node.types.introspection import SYS_INVOCATION
+from restate_node.types.ids import PartitionId
 from restate_node.types.invocation_messages import (
-    Attached,
     AttachInvocation,
     AttachStatus,
     Control,
@@ -24,17 +29,12 @@ from restate_node.types.invocation_messages import (
     ControlStatus,
     ReadRows,
     Rows,
-    SubmitInvocation,
-    Submitted,
 )
 from restate_node.types.invocations import (
     KILLED,
     Failure,
     Invocation,
-    RawInvocationId,
-    Retention,
     Success,
-    id_text,
     raw_id,
 )
 from restate_node.types.journal import CompletionId, MessageType
@@ -46,115 +46,9 @@ from restate_node.types.options import (
 )
 from restate_node.types.partition_keys import partition_key_of_key
 from restate_node.types.partitions import PartitionTable
-from restate_node.types.schema import (
-    Deployment,
-    HandlerDefaults,
-    HttpVersion,
-    ProtocolMode,
-    Schema,
-)
-from restate_node.types.schema import Handler as HandlerSchema
-from restate_node.types.schema import Service as ServiceSchema
-from restate_node.types.targets import Target, TargetKind
 from restate_node.wire.pb import service_protocol_pb2 as pb
 
 pytestmark = pytest.mark.parametrize("seed", [1, 2, 3])
-
-URI = "http://service:9080"
-DAY_MS = 24 * 60 * 60 * 1000
-KEPT = Retention(DAY_MS, DAY_MS)
-
-
-class Playground:
-    """A world with a service whose handlers are plain functions."""
-
-    def __init__(
-        self,
-        world: World,
-        handlers: dict[str, Handler],
-        retry: Any = None,
-        protocol_version_max: int = 6,
-    ) -> None:
-        self.world = world
-        self.services = world.add_services()
-        self.service = served(handlers)
-        self.services.serve(URI, self.service)
-        self.made = 0
-        known = [path.split("/") for path in handlers]
-        services = {
-            name: ServiceSchema(
-                name=name,
-                type=kind_of(name).service_type,
-                handlers={
-                    handler: HandlerSchema(name=handler, kind=kind_of(name))
-                    for owner, handler in known
-                    if owner == name
-                },
-            )
-            for name in {name for name, _ in known}
-        }
-        deployment = Deployment(
-            id="dp_1",
-            uri=URI,
-            mode=ProtocolMode.BIDIRECTIONAL,
-            http_version=HttpVersion.HTTP_2,
-            protocol_version_min=5,
-            protocol_version_max=protocol_version_max,
-            services=services,
-        )
-        world.schema.set(Schema(Version(1), {"dp_1": deployment}))
-        world.defaults = HandlerDefaults(
-            inactivity_timeout_ms=500, retry=retry or InvocationRetryOptions()
-        )
-
-    def call(self, service: str, handler: str, key: str = "", argument: bytes = b"") -> Invocation:
-        """A call that was not submitted yet."""
-        self.made += 1
-        partition_key = partition_key_of_key(key) if key else 7
-        return Invocation(
-            raw_id(partition_key, self.made),
-            Target(kind_of(service), service, handler, key),
-            argument,
-            retention=KEPT,
-            created_at_ms=now_ms(self.world),
-            random_seed=self.made,
-        )
-
-
-def kind_of(service: str) -> TargetKind:
-    known = {"Counter": TargetKind.OBJECT_EXCLUSIVE, "Flow": TargetKind.WORKFLOW_RUN}
-    return known.get(service, TargetKind.SERVICE)
-
-
-def now_ms(world: World) -> int:
-    return SimClock(world.loop).unix_ms()
-
-
-async def submit(worker: Worker, call: Invocation, wait: bool = True) -> Submitted:
-    return await worker.ask(SubmitInvocation(P0, call, wait))
-
-
-async def ended(worker: Worker, invocation: RawInvocationId) -> Attached:
-    return await worker.ask(AttachInvocation(P0, invocation, True))
-
-
-async def status(worker: Worker, invocation: RawInvocationId) -> str:
-    """What SQL says of it."""
-    rows: Rows = await worker.ask(ReadRows(P0, "sys_invocation", invocation=invocation))
-    return "none" if not rows.rows else next(v for v in rows.rows[0][-3:-2])
-
-
-async def column(worker: Worker, invocation: RawInvocationId, name: str) -> object:
-    """One column of its row in sys_invocation."""
-    rows: Rows = await worker.ask(ReadRows(P0, "sys_invocation", invocation=invocation))
-    return rows.rows[0][SYS_INVOCATION.names.index(name)]
-
-
-async def becomes(worker: Worker, invocation: RawInvocationId, wanted: str) -> None:
-    async def is_so() -> bool:
-        return await status(worker, invocation) == wanted
-
-    await worker.world.until(is_so)
 
 
 def test_a_call_is_answered_with_its_outcome(seed: int) -> None:
@@ -558,64 +452,3 @@ def test_a_stopped_run_makes_room_for_the_next(seed: int) -> None:
         assert (await asked).outcome == Success(b"free")
 
     run(main, seed, WorkerOptions(invoker=InvokerOptions(concurrent_invocations_limit=1)))
-
-
-def test_what_nothing_retains_is_gone_for_all_others(seed: int) -> None:
-    """Goal: without retention an ended call is seen by nobody, but its submitter hears of it again,
-    and its id begins anew for others; a service is told the id. Method: one id, two seeds.
-    """
-
-    async def main(world: World) -> None:
-        told: list[dict[str, str]] = []
-
-        async def greet(ctx: Conversation) -> bytes:
-            return ctx.argument
-
-        play = Playground(world, {"Greeter/greet": greet})
-        served_before = play.service
-
-        async def service(call: ServiceCall) -> None:
-            told.append(dict(call.head.headers))
-            await served_before(call)
-
-        play.services.serve(URI, service)
-        [worker] = await world.add_workers(1)
-        await world.elect(worker)
-        first = replace(play.call("Greeter", "greet", argument=b"1"), retention=Retention(0, 0))
-        other = replace(first, argument=b"2", random_seed=99)
-        assert (await submit(worker, first)).outcome == Success(b"1")
-        assert (await ended(worker, first.id)).status is AttachStatus.NOT_FOUND
-        assert await status(worker, first.id) == "none"
-        assert (await submit(worker, first)).outcome == Success(b"1")
-        assert (await submit(worker, other)).outcome == Success(b"2")
-        assert [head["x-restate-invocation-id"] for head in told] == [id_text(first.id)] * 2
-
-    run(main, seed)
-
-
-def test_the_run_of_a_workflow_has_one_caller(seed: int) -> None:
-    """Goal: who calls a run that another call began hears that at once, be it in the log or not
-    yet; the first waits for the end. Method: the handler waits for the test.
-    """
-
-    async def main(world: World) -> None:
-        go_on = asyncio.Event()
-
-        async def flow(ctx: Conversation) -> bytes:
-            await go_on.wait()
-            return b"done"
-
-        play = Playground(world, {"Flow/run": flow})
-        [worker] = await world.add_workers(1)
-        await world.elect(worker)
-        first = play.call("Flow", "run", "k")
-        others = [replace(first, random_seed=seed) for seed in (98, 99)]
-        running = asyncio.ensure_future(submit(worker, first))
-        at_once = asyncio.ensure_future(submit(worker, others[0]))
-        assert (await at_once).is_new is False
-        later = await submit(worker, others[1])
-        assert (later.is_new, later.outcome, running.done()) == (False, None, False)
-        go_on.set()
-        assert (await running).outcome == Success(b"done")
-
-    run(main, seed)
