@@ -341,7 +341,7 @@ def _called(view: View, invocation: RawInvocationId, entry: Entry) -> Called:
     return Called(
         None if callee is None else RawInvocationId(callee),
         None if handler is None else handler.kind,
-        None if handler is None else handler.retention(bool(call.idempotency_key)),
+        None if handler is None else handler.retention(),
     )
 
 
