@@ -1,8 +1,11 @@
 """Durations as users of the HTTP APIs write and read them.
 
-    2s · 1m 30s · 500ms · 2 days · 0         read and printed by the admin API and metadata
-    PT0.5S · P1DT2H                          read as well
-    00:00:02                                 not read
+    2s · 1m 30s · 1h30m · 500ms · 2 days     read and printed by the admin API and metadata
+    PT0.5S · P1DT2H · 00:00:02 · 1d 06:00:00 · 0     read as well
+
+Words are in lower case and go from large to small, each at most once; a fraction is the last part,
+and days and weeks have none. It is the notation that Restate's tools read, no more and no less: a
+client that is tested against one server must not surprise with the other.
 
 Options in configuration files are stricter, see the loader. Here everything is in milliseconds;
 what is finer than one is rounded up, so that nothing is ever early.
@@ -38,10 +41,11 @@ _UNITS: dict[str, Fraction] = {
     )
     for word in words.split()
 }
-_PART = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([a-zµ]+)\s*,?", re.IGNORECASE)
-_NUMBER = r"([0-9]{1,18}(?:[.,][0-9]{1,9})?)"
+_PART = re.compile(r"([0-9]{1,18})([.,][0-9]{1,9})?\s*([a-zµ]+)(?:,\s+|\s*)")
+_CLOCK = re.compile(r"([0-9]{1,18}):([0-9]{1,18}):([0-9]{1,18}(?:[.,][0-9]{1,9})?)\s*")
+_WHOLE, _NUMBER = r"([0-9]{1,18})", r"([0-9]{1,18}(?:[.,][0-9]{1,9})?)"
 _ISO = re.compile(
-    rf"P(?:{_NUMBER}W)?(?:{_NUMBER}D)?(?:T(?:{_NUMBER}H)?(?:{_NUMBER}M)?(?:{_NUMBER}S)?)?",
+    rf"\+?P(?:{_WHOLE}W)?(?:{_WHOLE}D)?(?:T(?:{_NUMBER}H)?(?:{_NUMBER}M)?(?:{_NUMBER}S)?)?",
     re.IGNORECASE,
 )
 _ISO_UNITS = ("w", "d", "h", "m", "s")
@@ -51,14 +55,16 @@ _PRINTED = (("d", _DAY_MS), ("h", _HOUR_MS), ("m", _MINUTE_MS), ("s", _SECOND_MS
 @lru_cache(maxsize=PARSED_MAX)
 def parse_duration_ms(text: str) -> int:
     """Either notation; ValueError says what was expected. Clients send the same few."""
-    written = text.strip()
-    if not written or len(written) > TEXT_CHARACTERS_MAX:
+    if not text or len(text) > TEXT_CHARACTERS_MAX:
         raise ValueError(EXPECTED)
-    iso = written[0] in "Pp"
-    exact = _of_iso(written) if iso else _of_words(written)
+    if text == "0":
+        return 0
+    exact = _of_iso(text) if text.lstrip("+")[:1] in ("P", "p") else _of_words(text)
+    if exact is None:
+        raise ValueError(f"{text!r}: {EXPECTED}")
     whole = -int(-exact // 1)
     if whole > DURATION_MS_MAX:
-        raise ValueError(f"{written!r} is longer than 285,000 years")
+        raise ValueError(f"{text!r} is longer than 285,000 years")
     return whole
 
 
@@ -73,29 +79,44 @@ def duration_text(duration_ms: int) -> str:
     return " ".join(parts) or "0s"
 
 
-def _of_words(written: str) -> Fraction:
-    if written == "0":
-        return Fraction(0)  # The one number that needs no unit.
-    total, position = Fraction(0), 0
+def _of_words(written: str) -> Fraction | None:
+    total, position, above = Fraction(0), 0, Fraction(8 * _DAY_MS)
     while position < len(written):
+        clock = _CLOCK.fullmatch(written, position)
+        if clock is not None:
+            hours = _of_parts(clock.groups(), _ISO_UNITS[2:])
+            return total + hours if above >= _DAY_MS else None
         part = _PART.match(written, position)
-        unit = _UNITS.get(part[2].lower()) if part else None
-        if part is None or unit is None:
-            raise ValueError(f"{written!r}: {EXPECTED}")
-        total += Fraction(part[1]) * unit
-        position = part.end()
+        unit = _UNITS.get(part[3]) if part else None
+        if part is None or unit is None or unit >= above:
+            return None
+        position, above = part.end(), unit
+        if part[2] is not None and (position < len(written) or unit >= _DAY_MS):
+            return None
+        total += _number(part[1] + (part[2] or "")) * unit
     return total
 
 
-def _of_iso(written: str) -> Fraction:
+def _of_iso(written: str) -> Fraction | None:
     found = _ISO.fullmatch(written)
     if found is None or written[-1] in "PpTt":
-        raise ValueError(f"{written!r}: {EXPECTED}")
+        return None
+    given = [amount for amount in found.groups() if amount is not None]
+    if not all(amount.isdigit() for amount in given[:-1]):
+        return None
+    return _of_parts(found.groups(), _ISO_UNITS)
+
+
+def _of_parts(amounts: tuple[str | None, ...], units: tuple[str, ...]) -> Fraction:
     return sum(
         (
-            Fraction(amount.replace(",", ".")) * _UNITS[unit]
-            for amount, unit in zip(found.groups(), _ISO_UNITS, strict=True)
+            _number(amount) * _UNITS[unit]
+            for amount, unit in zip(amounts, units, strict=True)
             if amount is not None
         ),
         Fraction(0),
     )
+
+
+def _number(text: str) -> Fraction:
+    return Fraction(text.replace(",", "."))

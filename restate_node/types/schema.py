@@ -60,8 +60,8 @@ class ContentPattern:
         return "*" not in (self.kind, self.subtype)
 
     def matches(self, content_type: str) -> bool:
-        """Parameters such as charset do not count."""
-        kind, _, subtype = content_type.partition(";")[0].strip().lower().partition("/")
+        """Parameters such as charset do not count; upper and lower case differ."""
+        kind, _, subtype = content_type.partition(";")[0].strip().partition("/")
         return self.kind in ("*", kind) and self.subtype in ("*", subtype)
 
 
@@ -224,16 +224,13 @@ class ResolvedHandler:
     enable_lazy_state: bool
     retry: InvocationRetryOptions
 
-    def retention(self, has_idempotency_key: bool) -> Retention:
-        """How long a call stays after its end. The journal never outlives the outcome; without a
-        key and outside workflows the outcome stays as long as the journal.
+    def retention(self) -> Retention:
+        """How long a call stays after its end, with an idempotency key or without: its outcome can
+        be asked for by its id, too. The journal never outlives the outcome.
         """
+        outcome_ms = self.idempotency_retention_ms
         if self.kind is TargetKind.WORKFLOW_RUN:
             outcome_ms = self.workflow_completion_retention_ms
-        elif has_idempotency_key:
-            outcome_ms = self.idempotency_retention_ms
-        else:
-            outcome_ms = self.journal_retention_ms
         return Retention(outcome_ms, min(self.journal_retention_ms, outcome_ms))
 
 

@@ -48,6 +48,13 @@ class Recorder:
         await send({"type": "http.response.body", "body": body})
 
 
+async def unusual(scope: Any, receive: Any, send: Any) -> None:
+    """Answers 777."""
+    headers = [(b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 777, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
 @asynccontextmanager
 async def serving(
     application: Any, path: Path, options: IngressServerOptions | None = None
@@ -201,3 +208,15 @@ async def test_port_in_use_is_one_line(tmp_path: Path) -> None:
         server = IngressServer(Recorder(), address, tmp_path / "ingress.sock")
         with pytest.raises(AddressUnusable, match="set another bind-address"):
             await server.run()
+
+
+async def test_any_status_of_three_digits_is_sent(tmp_path: Path) -> None:
+    """Goal: a handler's code above 599 arrives as it is. Method: a raw request, its status line."""
+    async with serving(unusual, tmp_path) as server:
+        reader, writer = await asyncio.open_connection(server.bound.host, server.bound.port)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 777 \r\n")

@@ -162,6 +162,7 @@ GOOD: dict[str, list[list[Event]]] = {
             answered(1, 3, "409 killed", is_failure=True),
         ],
         [called(1, 1, "Program/run"), ordered("PURGE"), InvocationUnknown(3.0, "n1#1", 1)],
+        [called(1, 1, "Program/run"), ordered("KILL"), InvocationUnknown(3.0, "n1#1", 1)],
     ],
     "P10": [
         [step("#1"), step("#1", 4.0), called(1, 1, "Program/run"), answered(1, 5, '["#1"]')],
@@ -191,6 +192,7 @@ GOOD: dict[str, list[list[Event]]] = {
             answered(1, 5, "#1"),
         ],
         [returned("#1"), killed(), sees("409 killed")],
+        [ordered("KILL"), killed(), sees("404 not found")],
         [called(1, 1, "Signup/run", single="Signup w"), sees("404 not found", "Signup w")],
         [sees("404 not found", "Signup v")],
         [
@@ -255,7 +257,13 @@ BAD: dict[str, list[list[Event]]] = {
             answered(1, 3, "409 killed", is_failure=True),
             ordered("KILL", at=4.0),
         ],
-        [called(1, 1, "Program/run"), ordered("KILL"), InvocationUnknown(3.0, "n1#1", 1)],
+        [
+            called(1, 1, "Program/run"),
+            ordered("KILL"),
+            stage("INVOKED", 5),
+            InvocationUnknown(4.0, "n1#1", 1),
+        ],
+        [called(1, 1, "Program/run"), ordered("PAUSE"), InvocationUnknown(3.0, "n1#1", 1)],
     ],
     "P10": [
         [step("#1"), step("#2", 4.0)],
@@ -278,6 +286,7 @@ BAD: dict[str, list[list[Event]]] = {
         [called(1, 1, "Program/run"), killed(), answered(1, 5, "#1")],
         [ended("#1")],
         [returned("#1"), ended("#1"), sees("404 not found")],
+        [ordered("KILL"), stage("INVOKED", 5), killed(), sees("404 not found")],
     ],
     "P13": [
         [ordered("KILL"), said("DONE"), killed()],

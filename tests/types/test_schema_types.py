@@ -118,22 +118,21 @@ def test_public_means_both(service: bool, handler: bool | None, expected: bool) 
 
 
 @pytest.mark.parametrize(
-    ("kind", "keyed", "expected"),
+    ("kind", "expected"),
     [
-        (TargetKind.SERVICE, False, Retention(30, 30)),
-        (TargetKind.SERVICE, True, Retention(10, 10)),
-        (TargetKind.WORKFLOW_RUN, False, Retention(200, 30)),
-        (TargetKind.WORKFLOW_SHARED, True, Retention(10, 10)),
+        (TargetKind.SERVICE, Retention(10, 10)),
+        (TargetKind.WORKFLOW_RUN, Retention(200, 30)),
+        (TargetKind.WORKFLOW_SHARED, Retention(10, 10)),
     ],
 )
-def test_retention(kind: TargetKind, keyed: bool, expected: Retention) -> None:
+def test_retention(kind: TargetKind, expected: Retention) -> None:
     """Goal: the outcome by kind of call, the journal never longer. Method: table."""
     defaults = HandlerDefaults(
         idempotency_retention_ms=10, workflow_completion_retention_ms=200, journal_retention_ms=30
     )
     known = schema(deployment(1, greeter(replace(GREET, kind=kind))))
     resolved = known.handler("Greeter", "greet", defaults)
-    assert resolved is not None and resolved.retention(keyed) == expected
+    assert resolved is not None and resolved.retention() == expected
 
 
 def test_defaults_are_those_of_the_node() -> None:
@@ -145,7 +144,7 @@ def test_defaults_are_those_of_the_node() -> None:
     ("pattern", "content_type", "expected"),
     [
         (ContentPattern("application", "json"), "application/json; charset=utf-8", True),
-        (ContentPattern("application", "json"), "Application/JSON", True),
+        (ContentPattern("application", "json"), "Application/JSON", False),
         (ContentPattern("application", "json"), "text/plain", False),
         (ContentPattern("text"), "text/html", True),
         (ContentPattern(), "", True),

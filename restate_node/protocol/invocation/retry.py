@@ -1,13 +1,14 @@
 """What follows a failed attempt: another one after a pause, or none.
 
     attempt fails ──▶ the SDK says PAUSE or FAIL ─▶ that
-                  ├─▶ the SDK names a pause      ─▶ another attempt after it
+                  ├─▶ the SDK names a pause, or a busy service asks for one ─▶ attempt after it
                   ├─▶ attempts are used up       ─▶ pause the invocation, or kill it
                   └─▶ otherwise                  ─▶ initial · factor^(attempts - 1), within a bound
 
 Attempts count from the last progress: a new entry in the journal begins again at one. A pause that
 the SDK names comes from a policy in user code (that of a run), which has its own end; it is obeyed
-even when attempts are used up.
+even when attempts are used up. So is that of a service that answers 429 or 503 with `Retry-After`:
+it is well, and will have time for us.
 
 Driven by the invoker of a partition's leader.
 """
@@ -24,6 +25,9 @@ from restate_node.types.options import OnAttemptsExhausted
 JITTER_SHARE: Final = 0.3
 """A pause is up to this much longer, so that those who failed together do not return together."""
 
+WAIT_ASKED_MS_MAX: Final = 24 * 60 * 60 * 1000
+_BUSY: Final = (429, 503)
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -34,6 +38,15 @@ class RetryPolicy:
     max_interval_ms: int
     attempts_max: int | None
     on_exhausted: OnAttemptsExhausted
+
+
+def wait_asked_for_ms(status: int, retry_after: str | None) -> int | None:
+    """What a service that has too much to do asks for in `Retry-After`, in seconds. The other form
+    of the header, a date, is not taken: clocks differ by more than such a wait lasts.
+    """
+    if status not in _BUSY or retry_after is None or not retry_after.strip().isdecimal():
+        return None
+    return min(int(retry_after.strip()[:12]) * 1000, WAIT_ASKED_MS_MAX)
 
 
 @dataclass(frozen=True, slots=True)

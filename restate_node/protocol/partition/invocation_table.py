@@ -99,6 +99,22 @@ class InvocationRecord(msgspec.Struct, frozen=True, array_like=True):
         return msgspec.structs.replace(self, **changes)
 
     @property
+    def has_begun(self) -> bool:
+        """Not before its handler may have done anything."""
+        return self.stage not in (Stage.SCHEDULED, Stage.INBOXED)
+
+    @property
+    def is_forgotten(self) -> bool:
+        """It has ended and nothing retains it; it is kept for a while for whoever submitted it, who
+        may not have heard of it. Nobody else may see it.
+        """
+        return self.stage is Stage.COMPLETED and self.retention.outcome_ms <= 0
+
+    def stands_for(self, random_seed: int) -> bool:
+        """Whether a submission with its id and that seed is about this one, not about a new one."""
+        return random_seed == self.random_seed or not self.is_forgotten
+
+    @property
     def expires_at_ms(self) -> int | None:
         """When its outcome is forgotten; None before it has ended."""
         if self.completed_at_ms is None:
@@ -114,6 +130,12 @@ def read_invocation(tables: TableReader, invocation: RawInvocationId) -> Invocat
     """None: there never was such an invocation, or it is forgotten."""
     raw = tables.get(INVOCATION + invocation)
     return None if raw is None else decode_invocation(invocation, raw)
+
+
+def find_invocation(tables: TableReader, invocation: RawInvocationId) -> InvocationRecord | None:
+    """Like `read_invocation`, for everybody but who submitted it."""
+    record = read_invocation(tables, invocation)
+    return None if record is None or record.is_forgotten else record
 
 
 def write_invocation(invocation: RawInvocationId, record: InvocationRecord | None) -> Mutation:

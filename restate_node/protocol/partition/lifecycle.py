@@ -220,6 +220,8 @@ def _keep(
         inbox_number=None,
         waiters=(),
     )
+    if ended.is_forgotten and record.has_begun:
+        _clear_workflow(machine, invocation, record)
     kept_ms = max(retention.outcome_ms, retention.journal_ms)
     if not kept_ms and record.origin is Origin.INGRESS:
         kept_ms = ANSWER_KEPT_MS
@@ -272,8 +274,17 @@ def respond(
 
 
 def forget(machine: Machine, invocation: RawInvocationId, record: InvocationRecord) -> None:
-    """As if it had never been; a workflow takes its state and promises along."""
+    """As if it had never been; a workflow takes its state and promises along, unless it has done so
+    at its end and these are not its own any more.
+    """
     machine.put(write_invocation(invocation, None), *without_journal(machine.rows, invocation))
+    if not record.is_forgotten:
+        _clear_workflow(machine, invocation, record)
+
+
+def _clear_workflow(
+    machine: Machine, invocation: RawInvocationId, record: InvocationRecord
+) -> None:
     if record.target.kind is TargetKind.WORKFLOW_RUN:
         owner = owner_of(invocation, record)
         gone = [entry.name for entry in tables.state_of(machine.rows, owner)]

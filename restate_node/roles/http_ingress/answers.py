@@ -19,9 +19,9 @@ from restate_node.types.invocations import Failure, RawInvocationId, id_text
 
 JSON: Final = b"application/json"
 STATUS_MIN: Final = 400
-STATUS_MAX: Final = 599
+STATUS_MAX: Final = 999
 FAILURE_STATUS: Final = 500
-"""Of a handler whose code is no status of an HTTP error."""
+"""Of a handler whose code is no status (three digits), or not that of an error."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
 

@@ -34,13 +34,17 @@ from restate_node.roles.http_ingress.answers import (
     refusal,
 )
 from restate_node.roles.http_ingress.content import check_input, content_type_of
+from restate_node.roles.http_ingress.named_invocations import parse_invocation_name
 from restate_node.roles.http_ingress.paths import (
     AwakeablePath,
     BadPath,
     CallPath,
     HealthPath,
     IdempotentCall,
+    InvocationName,
+    NamedInBodyPath,
     OutcomePath,
+    Wanted,
     WorkflowRun,
     parse_path,
 )
@@ -53,6 +57,7 @@ from restate_node.roles.http_ingress.requests import (
 from restate_node.roles.http_ingress.submission import (
     CallRequest,
     InvocationClient,
+    idempotent_target,
     known_id,
     workflow_target,
 )
@@ -67,10 +72,11 @@ from restate_node.types.invocations import (
     Outcome,
     RawInvocationId,
     Success,
+    id_text,
 )
 from restate_node.types.journal import SignalIndex
 from restate_node.types.schema import HandlerDefaults, OutputRules, ResolvedHandler, Schema
-from restate_node.types.targets import ServiceType, Target, TargetKind
+from restate_node.types.targets import ServiceType, TargetKind
 from restate_node.types.timestamps import moment_text
 from restate_node.wire.awakeable_ids import parse_awakeable_id
 from restate_node.wire.journal_codec import signal
@@ -153,6 +159,9 @@ class Ingress:
             case OutcomePath():
                 _allow(request, "GET")
                 return await self._outcome(path, receive)
+            case NamedInBodyPath():
+                _allow(request, "POST")
+                return await self._named_in_body(path, request, receive)
             case AwakeablePath():
                 _allow(request, "POST")
                 return await self._complete(path, request, receive)
@@ -182,7 +191,7 @@ class Ingress:
         body = await request.body(receive, self._limits.body_bytes_max)
         check_input(handler.input, request.content_type, body)
         wanted = CallRequest(
-            handler, path.key, body, request.passed_on(), idempotency_key, delay_ms or None
+            handler, path.key, body, request.passed_on(), idempotency_key, delay_ms
         )
         invocation = self._client.invocation(wanted)
         if path.send:
@@ -236,8 +245,16 @@ class Ingress:
 
     # ------------------------------------------------------------ outcomes
 
+    async def _named_in_body(
+        self, path: NamedInBodyPath, request: IngressRequest, receive: Receive
+    ) -> Answer:
+        name = parse_invocation_name(await request.body(receive, self._limits.body_bytes_max))
+        if path.wanted is not Wanted.ID:
+            return await self._outcome(OutcomePath(name, path.wanted is Wanted.OUTCOME), receive)
+        return json_answer(200, {"invocationId": id_text(self._invocation_of(name))})
+
     async def _outcome(self, path: OutcomePath, receive: Receive) -> Answer:
-        invocation = self._invocation_of(path)
+        invocation = self._invocation_of(path.invocation)
         told = id_header(invocation)
         attaching = _answered(self._client.attach(invocation, wait=path.wait), told)
         attached = await self._until_stopped(while_connected(attaching, receive), told)
@@ -257,34 +274,19 @@ class Ingress:
             case _:
                 assert_never(attached.status)
 
-    def _invocation_of(self, path: OutcomePath) -> RawInvocationId:
-        match path.invocation:
+    def _invocation_of(self, name: InvocationName) -> RawInvocationId:
+        match name:
             case bytes() as invocation:
                 return RawInvocationId(invocation)
             case WorkflowRun(service, key):
                 known = known_id(workflow_target(service, key), None)
             case IdempotentCall() as call:
-                kind = self._kind_of(call)
-                if kind is TargetKind.WORKFLOW_RUN:
-                    raise Refused(
-                        400,
-                        "the run of a workflow has no idempotency key: ask for it "
-                        f"under /restate/workflow/{call.service}/:key",
-                    )
-                target = Target(kind, call.service, call.handler, call.key or "")
+                target = idempotent_target(call.service, call.handler, call.key)
                 known = known_id(target, call.idempotency_key)
             case _:
-                assert_never(path.invocation)
+                assert_never(name)
         assert known is not None, "its id follows from the key"
         return known
-
-    def _kind_of(self, call: IdempotentCall) -> TargetKind:
-        """By the schema; a handler that is gone may have been either, and both have the same id."""
-        handler = self._schema.value.handler(call.service, call.handler, self._defaults)
-        if handler is not None:
-            return handler.kind
-        keyed = self._type_of(call.service).is_keyed
-        return TargetKind.OBJECT_SHARED if keyed else TargetKind.SERVICE
 
     def _output_of(self, path: OutcomePath, attached: Attached) -> OutputRules | None:
         match path.invocation:

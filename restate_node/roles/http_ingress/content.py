@@ -1,7 +1,8 @@
 """What a request may carry for a handler, and what its answer is labelled as.
 
-A handler says what it takes: nothing, or a body of some type; one of its rules must fit. The body
-itself is not looked into: only the SDK knows how to read it.
+A handler says what it takes: nothing, or a body of some type; one of its rules must fit. A body has
+a type, and where a schema is told there is a body: nothing fits no schema. What is in it is not
+looked at: only the SDK knows how to read it.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ def content_type_of(rules: OutputRules | None, value: bytes) -> str | None:
 
 def _objection(rule: NoBody | Body, content_type: str | None, body: bytes) -> str | None:
     if isinstance(rule, NoBody):
-        fits = not body and not content_type
-        return None if fits else "Expected an empty body and no content-type"
+        if not body and content_type is None:
+            return None
+        return "Expected an empty body and no content-type"
     if content_type is None:
-        fits = str(rule.content) == "*/*"
-        return None if fits else f"A body and the content-type '{rule.content}' are expected"
-    if rule.content.matches(content_type):
-        return None
-    return f"Content-type '{content_type}' does not match '{rule.content}'"
+        return f"Empty content-type, expected '{rule.content}'"
+    if not rule.content.matches(content_type):
+        return f"Content-type '{content_type}' does not match '{rule.content}'"
+    return None if body or rule.json_schema is None else "Empty body not allowed"

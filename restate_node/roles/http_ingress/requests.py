@@ -16,11 +16,14 @@ from restate_node.types.invocations import Header
 
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-IDEMPOTENCY_KEY_BYTES_MAX: Final = 4096
+IDEMPOTENCY_KEY_BYTES_MAX: Final = 16 * 1024
+DELAY_MS_MAX: Final = 5_000 * 366 * 24 * 60 * 60 * 1000
 BODY_TIMEOUT_S: Final = 60.0
 LISTEN_AFTER_S: Final = 0.5
 """A call that takes longer is given up when its client leaves."""
 _IDEMPOTENCY_KEY: Final = b"idempotency-key"
+_INGRESS_PATH: Final = b"x-restate-ingress-path"
+"""Tells a handler under which path it was called; a proxy in front may have set it."""
 _NOT_PASSED_ON: Final = frozenset(
     (
         b"connection",
@@ -63,9 +66,9 @@ class IngressRequest:
         return None if value is None else value.decode("latin-1")
 
     def idempotency_key(self) -> str | None:
-        """Raises Refused for one that cannot be kept. An empty one is none."""
+        """Raises Refused for one that cannot be kept. An empty one is a key, too."""
         value = self.header(_IDEMPOTENCY_KEY)
-        if not value:
+        if value is None:
             return None
         if len(value) > IDEMPOTENCY_KEY_BYTES_MAX:
             text = f"the idempotency key is longer than {IDEMPOTENCY_KEY_BYTES_MAX} bytes"
@@ -76,22 +79,32 @@ class IngressRequest:
             raise Refused(400, "bad idempotency header: it is not UTF-8") from None
 
     def delay_ms(self) -> int | None:
-        """`?delay=10s`; raises Refused for what is no duration."""
-        given = next((value for name, value in self._parameters() if name == "delay"), None)
+        """`?delay=10s`; raises Refused for what is no duration, or no calendar goes so far."""
+        given = next((value for name, value in self._parameters() if name.lower() == "delay"), None)
         if given is None:
             return None
         try:
-            return parse_duration_ms(given)
+            delay_ms = parse_duration_ms(given)
         except ValueError as error:
             raise Refused(400, f"bad delay query parameter: {error}") from None
+        if delay_ms > DELAY_MS_MAX:
+            raise Refused(400, f"bad delay query parameter: {given!r} is longer than 5000 years")
+        return delay_ms
 
     def passed_on(self) -> tuple[Header, ...]:
         """What the handler gets to see."""
-        return tuple(
+        told = [
             Header(name.decode("latin-1"), value.decode("latin-1"))
             for name, value in self._headers
             if name not in _NOT_PASSED_ON and not name.startswith(b":")
-        )
+        ]
+        if self.header(_INGRESS_PATH) is None:
+            told.append(Header(_INGRESS_PATH.decode(), self._path_and_query()))
+        return tuple(told)
+
+    def _path_and_query(self) -> str:
+        path = b"/" + self.raw_path.strip(b"/")
+        return (path + b"?" + self._query if self._query else path).decode("latin-1")
 
     async def body(self, receive: Receive, bytes_max: int) -> bytes:
         """All of it. Raises Refused above the limit or when it takes too long, ClientLeft."""

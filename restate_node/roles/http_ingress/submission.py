@@ -73,7 +73,7 @@ class InvocationClient:
             headers=request.headers,
             idempotency_key=request.idempotency_key,
             start_at_ms=None if request.delay_ms is None else now_ms + request.delay_ms,
-            retention=handler.retention(request.idempotency_key is not None),
+            retention=handler.retention(),
             created_at_ms=now_ms,
             random_seed=self._rng.getrandbits(_SEED_BITS),
         )
@@ -126,6 +126,14 @@ def known_id(target: Target, idempotency_key: str | None) -> RawInvocationId | N
     else:
         return None
     return raw_id(target.partition_key(idempotency_key, 0), uuid)
+
+
+def idempotent_target(service: str, handler: str, key: str | None) -> Target:
+    """What a call with an idempotency key was made to. All kinds with a key lead to the same id;
+    the run of a workflow takes no idempotency key, so there is nothing to be found.
+    """
+    kind = TargetKind.SERVICE if key is None else TargetKind.OBJECT_SHARED
+    return Target(kind, service, handler, key or "")
 
 
 def workflow_target(service: str, key: str) -> Target:

@@ -144,9 +144,11 @@ def _fits(values: Values, column: str | None, wanted: str | None) -> bool:
 # ---------------------------------------------------------------- invocations
 
 
-def _invocation(view: View, key: bytes, raw: bytes) -> Values:
+def _invocation(view: View, key: bytes, raw: bytes) -> Values | None:
     invocation = RawInvocationId(key[KIND_BYTES:])
     record = decode_invocation(invocation, raw)
+    if record.is_forgotten:
+        return None
     run = view.invoker.find(invocation)
     values = _stored(invocation, record)
     if record.stage is Stage.PAUSED:
@@ -155,9 +157,11 @@ def _invocation(view: View, key: bytes, raw: bytes) -> Values:
     return {**values, **_attempts(view, run), "status": _status(record, run)}
 
 
-def _invocation_status(view: View, key: bytes, raw: bytes) -> Values:
+def _invocation_status(view: View, key: bytes, raw: bytes) -> Values | None:
     invocation = RawInvocationId(key[KIND_BYTES:])
     record = decode_invocation(invocation, raw)
+    if record.is_forgotten:
+        return None
     return {
         **_stored(invocation, record),
         "partition_key": partition_key_of_id(invocation),
@@ -337,7 +341,7 @@ def _called(view: View, invocation: RawInvocationId, entry: Entry) -> Called:
     return Called(
         None if callee is None else RawInvocationId(callee),
         None if handler is None else handler.kind,
-        None if handler is None else handler.retention(bool(call.idempotency_key)),
+        None if handler is None else handler.retention(),
     )
 
 

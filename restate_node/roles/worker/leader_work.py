@@ -32,6 +32,7 @@ from restate_node.protocol.partition.effects import (
 from restate_node.protocol.partition.invocation_table import (
     InvocationRecord,
     Stage,
+    find_invocation,
     read_invocation,
 )
 from restate_node.roles.worker.absences import Absences
@@ -66,6 +67,7 @@ from restate_node.types.invocations import (
 from restate_node.types.offsets import Lsn
 from restate_node.types.partitions import Partition
 from restate_node.types.processor_messages import Proposed
+from restate_node.types.targets import TargetKind
 
 TICKET_BYTES: Final = 16
 ROOM_PAUSE_S: Final = 0.005
@@ -167,11 +169,12 @@ class LeaderWork:
         """Answers by `reply`; raises RpcFailure."""
         call = request.invocation
         record = read_invocation(self._store, call.id)
-        if record is not None:
+        if record is not None and record.stands_for(call.random_seed):
             self._join(call, record, request.wait, reply)
             return
         self._admit(partition_key_of_id(call.id))
-        self._submissions.submitted(call.id, call.random_seed, reply, request.wait)
+        joins = call.target.kind is not TargetKind.WORKFLOW_RUN
+        self._submissions.submitted(call.id, call.random_seed, reply, request.wait, joins)
 
         def committed(result: Lsn | AppendFailed) -> None:
             if isinstance(result, AppendFailed):
@@ -184,7 +187,7 @@ class LeaderWork:
         """Answers by `reply`; raises RpcFailure. What is not here may have been promised by another
         leader meanwhile.
         """
-        if read_invocation(self._store, request.invocation) is None:
+        if find_invocation(self._store, request.invocation) is None:
             self._ask_the_log(request, reply)
         else:
             self._check_questions()
@@ -200,7 +203,7 @@ class LeaderWork:
         self._take(request.invocation, nothing, self._absences.ask(request, reply))
 
     def _attach(self, request: AttachInvocation, reply: Reply) -> None:
-        record = read_invocation(self._store, request.invocation)
+        record = find_invocation(self._store, request.invocation)
         if record is None:
             reply(Attached(AttachStatus.NOT_FOUND))
         elif record.stage is Stage.COMPLETED:
@@ -249,9 +252,11 @@ class LeaderWork:
     # ------------------------------------------------------------ inside
 
     def _join(self, call: Invocation, record: InvocationRecord, wait: bool, reply: Reply) -> None:
-        """It is known already, so nothing has to be written."""
+        """It is known already, so nothing has to be written. Nobody waits for the run of a workflow
+        that another call began: it is no answer to this one.
+        """
         is_new = record.random_seed == call.random_seed
-        if not wait:
+        if not wait or (not is_new and record.target.kind is TargetKind.WORKFLOW_RUN):
             reply(Submitted(is_new, record.start_at_ms))
         elif record.stage is Stage.COMPLETED:
             reply(Submitted(is_new, None, record.outcome, record.expires_at_ms))

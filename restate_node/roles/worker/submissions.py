@@ -36,6 +36,7 @@ class _Submission:
 
     reply: Reply
     wait: bool
+    joins: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,9 +72,14 @@ class Submissions:
 
     # ------------------------------------------------------------ questions
 
-    def submitted(self, invocation: RawInvocationId, seed: int, reply: Reply, wait: bool) -> None:
-        """A call was submitted: answer when it is accepted, or has ended."""
-        self._submitted.setdefault((invocation, seed), []).append(_Submission(reply, wait))
+    def submitted(
+        self, invocation: RawInvocationId, seed: int, reply: Reply, wait: bool, joins: bool
+    ) -> None:
+        """A call was submitted: answer when it is accepted, or has ended. `joins`: also wait for
+        the end when another call has begun it.
+        """
+        submission = _Submission(reply, wait, joins)
+        self._submitted.setdefault((invocation, seed), []).append(submission)
 
     def failed(self, invocation: RawInvocationId, seed: int, failure: RpcFailure) -> None:
         """The call could not be written."""
@@ -97,7 +103,7 @@ class Submissions:
         """The call is in the log."""
         submissions = self._submitted.pop((effect.invocation, effect.random_seed), [])
         for submission in submissions:
-            if submission.wait:
+            if submission.wait and (effect.is_new or submission.joins):
                 self.wait(effect.invocation, submission.reply, effect.is_new, now)
             else:
                 submission.reply(Submitted(effect.is_new, effect.start_at_ms))

@@ -90,11 +90,24 @@ class HttpServer:
             ) from error
 
 
+def _know_all_statuses() -> None:
+    """uvicorn looks its status lines up, and breaks off the answer above 599, which handlers may
+    choose as their code.
+    """
+    from uvicorn.protocols.http import httptools_impl
+
+    lines: dict[int, bytes] = httptools_impl.STATUS_LINE
+    for status in range(600, 1000):
+        lines.setdefault(status, f"HTTP/1.1 {status} \r\n".encode())
+
+
 def uvicorn_server(
     application: AsgiApplication, options: HttpServerOptions, on_started: Callable[[], None]
 ) -> Any:
     """A uvicorn that leaves the process alone."""
     import uvicorn
+
+    _know_all_statuses()
 
     class Embedded(uvicorn.Server):
         """Leaves signals to the node."""

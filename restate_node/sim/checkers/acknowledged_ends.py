@@ -1,5 +1,5 @@
 """P9: what was promised to run exists, and ends; with a result, unless somebody wanted to end it by
-force, and for ever, unless somebody wanted to purge it.
+force, and for ever, unless somebody wanted to purge it, or to end it before it began.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def find(history: History) -> Iterator[str]:
                 answered.add(event.call)
             case InvocationUnknown():
                 answered.add(event.call)
-                if not orders.is_ordered("PURGE", calls[event.call].invocation, event.at):
+                if not orders.may_be_unknown(calls[event.call].invocation, event.at):
                     promise = promised.get(event.call)
                     since = "" if promise is None else f", promised to run at {promise.at:.3f}s"
                     yield f"{_text(calls[event.call])}{since}, is unknown at {event.at:.3f}s"

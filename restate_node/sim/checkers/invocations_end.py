@@ -25,8 +25,8 @@ def find(history: History) -> Iterator[str]:
     orders = orders_in(history)
     calls = {event.call: event for event in history.of(InvocationCalled)}
     for unknown in history.of(InvocationUnknown):
-        # Whose end was purged cannot be told any more.
-        if orders.is_ordered("PURGE", calls[unknown.call].invocation, unknown.at):
+        # Whose end was purged, or who never began, cannot be told of any more.
+        if orders.may_be_unknown(calls[unknown.call].invocation, unknown.at):
             answers[unknown.call] = unknown.at
     for call in history.of(InvocationCalled):
         deadline = max(healed.at, call.at) + SECONDS_MAX

@@ -11,6 +11,7 @@ from restate_node.sim.history_invocations import ControlOrdered, StageReached
 
 ENDING = ("KILL", "CANCEL")
 COMPLETED = "COMPLETED"
+INVOKED = "INVOKED"
 
 
 @dataclass(slots=True)
@@ -19,6 +20,8 @@ class Orders:
 
     first: dict[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
     """When something was ordered first, by invocation and control."""
+    began: dict[str, float] = field(default_factory=dict[str, float])
+    """When some replica had it run first."""
     failed: set[str] = field(default_factory=set[str])
     """What has ended with a failure on some replica."""
     callers: dict[str, str] = field(default_factory=dict[str, str])
@@ -27,6 +30,12 @@ class Orders:
     def is_ordered(self, control: str, invocation: str, at: float) -> bool:
         """Somebody wanted that by then."""
         return self.first.get((invocation, control), at) < at
+
+    def may_be_unknown(self, invocation: str, at: float) -> bool:
+        """Somebody wanted it purged; or wanted its end, and it had not begun: then it never was."""
+        if self.is_ordered("PURGE", invocation, at):
+            return True
+        return self.began.get(invocation, at) >= at and self.may_end(invocation, at)
 
     def may_end(self, invocation: str, at: float) -> bool:
         """Somebody wanted its end, or that of whoever waits for it."""
@@ -48,6 +57,8 @@ def orders_in(history: History) -> Orders:
             case StageReached():
                 if event.caller:
                     orders.callers[event.invocation] = event.caller
+                if event.stage == INVOKED:
+                    orders.began.setdefault(event.invocation, event.at)
                 if event.stage == COMPLETED and event.is_failure:
                     orders.failed.add(event.invocation)
             case _:

@@ -30,6 +30,8 @@ def find(history: History) -> Iterator[str]:
         at, who, invocation, outcome = told
         if orders.is_ordered("PURGE", invocation, at):
             continue
+        if outcome == NOT_FOUND and orders.may_be_unknown(invocation, at):
+            continue
         before = first.setdefault(invocation, told)
         if before[3] != outcome:
             yield (

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from restate_node.protocol.invocation.retry import (
     JITTER_SHARE,
+    WAIT_ASKED_MS_MAX,
     Kill,
     NextStep,
     Pause,
     RetryAfter,
     RetryPolicy,
     next_step,
+    wait_asked_for_ms,
 )
 from restate_node.types.attempts import AttemptFailure, FailureBehavior
 from restate_node.types.options import OnAttemptsExhausted
@@ -56,6 +58,26 @@ def test_steps(
 ) -> None:
     """Goal: the rules of the module. How: policy, attempts, failure, what follows; no jitter."""
     assert next_step(policy, attempts, failure, 0.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "expected"),
+    [
+        (503, "2", 2000),
+        (429, " 0 ", 0),
+        (503, None, None),
+        (500, "2", None),
+        (503, "soon", None),
+        (503, "-1", None),
+        (503, "Wed, 21 Oct 2026 07:28:00 GMT", None),
+        (429, "9" * 400, WAIT_ASKED_MS_MAX),
+    ],
+)
+def test_a_busy_service_asks_for_a_pause(
+    status: int, header: str | None, expected: int | None
+) -> None:
+    """Goal: seconds of 429 and 503, bounded. Method: table."""
+    assert wait_asked_for_ms(status, header) == expected
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True), st.floats(1.0, 50.0))

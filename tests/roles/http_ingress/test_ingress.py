@@ -105,7 +105,7 @@ def test_send_and_delayed_send() -> None:
         assert bench.submitted[1][1].invocation.start_at_ms == now_ms + 1500
         assert later.json["executionTime"].endswith("000000Z")
         none = await bench.request("POST", "/Greeter/greet/send?delay=0s", b"1")
-        assert "executionTime" not in none.json
+        assert "executionTime" in none.json
 
     ingress_world(scenario)
 
@@ -131,6 +131,70 @@ def test_idempotency_key_names_one_invocation() -> None:
             assert (found.status, found.body) == (200, b'"done"')
         other = await bench.request("POST", "/Counter/x/add", b"1", headers=keyed)
         assert other.headers["x-restate-id"] != first.headers["x-restate-id"]
+
+    ingress_world(scenario)
+
+
+def test_empty_idempotency_key_is_a_key() -> None:
+    """Goal: what a client sends as key is one, also when it is empty. Method: two calls."""
+
+    async def scenario(bench: Bench) -> None:
+        empty = {"idempotency-key": ""}
+        first = await bench.request("POST", "/Greeter/greet", b"1", headers=empty)
+        second = await bench.request("POST", "/Greeter/greet", b"2", headers=empty)
+        assert first.headers["x-restate-id"] == second.headers["x-restate-id"]
+        refused(await bench.request("POST", "/Signup/ann/run", b"1", headers=empty), 400)
+
+    ingress_world(scenario)
+
+
+def test_handler_learns_the_path_of_its_caller() -> None:
+    """Goal: path and query, unless a proxy has told its own. Method: the submitted headers."""
+
+    async def scenario(bench: Bench) -> None:
+        await bench.request("POST", "/Counter/a%2Fb/add/?x=1", b"1")
+        proxied = {"x-restate-ingress-path": "/outside"}
+        await bench.request("POST", "/Greeter/greet", b"1", headers=proxied)
+        told = [
+            [h.value for h in request.invocation.headers if h.name == "x-restate-ingress-path"]
+            for _, request in bench.submitted
+        ]
+        assert told == [["/Counter/a%2Fb/add?x=1"], ["/outside"]]
+
+    ingress_world(scenario)
+
+
+def test_invocations_named_in_a_body() -> None:
+    """Goal: found like those in a path; lookup tells the id, of anything. Method: one of each kind,
+    with a field that nobody knows, and a scope.
+    """
+
+    async def scenario(bench: Bench) -> None:
+        keyed = {"idempotency-key": "k"}
+        plain = await bench.request("POST", "/Greeter/greet", b"1", headers=keyed)
+        added = await bench.request("POST", "/Counter/x/add", b"1", headers=keyed)
+        ran = await bench.request("POST", "/Signup/ann/run", b"1")
+        idempotent = {"target": "idempotentInvocation", "idempotencyKey": "k"}
+        names: list[tuple[Reply, dict[str, str]]] = [
+            (plain, {"target": "invocation", "invocationId": plain.headers["x-restate-id"]}),
+            (plain, idempotent | {"service": "Greeter", "handler": "greet", "new": "?"}),
+            (added, idempotent | {"service": "Counter", "key": "x", "handler": "add"}),
+            (ran, {"target": "workflow", "workflowName": "Signup", "workflowKey": "ann"}),
+        ]
+        nowhere = json.dumps(idempotent | {"service": "Nope", "handler": "x"}).encode()
+        assert (await bench.request("POST", "/restate/lookup", nowhere)).status == 200
+        refused(await bench.request("POST", "/restate/attach", nowhere), 404, "invocation")
+        for made, name in names:
+            told = made.headers["x-restate-id"]
+            for verb in ("attach", "output"):
+                body = json.dumps(name).encode()
+                found = await bench.request("POST", f"/restate/{verb}", body)
+                assert (found.status, found.headers["x-restate-id"]) == (200, told)
+            looked_up = await bench.request("POST", "/restate/lookup", json.dumps(name).encode())
+            assert (looked_up.status, looked_up.json) == (200, {"invocationId": told})
+            name["scope"] = "s"
+            scoped = await bench.request("POST", "/restate/lookup", json.dumps(name).encode())
+            assert "scope" in refused(scoped, 400)
 
     ingress_world(scenario)
 
@@ -204,6 +268,10 @@ def test_failures_of_a_handler() -> None:
         bench.outcome = Failure(7, "odd")
         odd = await bench.request("POST", "/Greeter/greet", b"1")
         assert (odd.status, odd.json["code"]) == (500, 7)
+        for code, status in ((600, 600), (999, 999), (1000, 500), (204, 500)):
+            bench.outcome = Failure(code, "odd")
+            odd = await bench.request("POST", "/Greeter/greet", b"1")
+            assert (odd.status, odd.json["code"]) == (status, code)
 
     ingress_world(scenario)
 
@@ -216,6 +284,8 @@ def test_content_types_of_answers() -> None:
         nothing = await bench.request("GET", "/Greeter/nothing")
         assert (nothing.status, nothing.body) == (200, b"")
         assert "content-type" not in nothing.headers
+        typed = {"content-type": "application/json"}
+        assert (await bench.request("POST", "/Greeter/greet", headers=typed)).status == 200
         labelled = await bench.request("POST", "/Greeter/raw", b"\x00")
         assert labelled.headers["content-type"] == "application/octet-stream"
         bench.outcome = Success(b"\x00\xff")
@@ -240,10 +310,19 @@ def test_content_types_of_answers() -> None:
         ("POST", "/Greeter/greet/send?delay=soon", b"1", {}, 400, "bad delay"),
         ("POST", "/Greeter/greet?delay=1s", b"1", {}, 400, "add /send"),
         ("POST", "/Greeter/greet", b"1", {"idempotency-key": "\xff"}, 400, "not UTF-8"),
-        ("POST", "/Greeter/greet", b"1", {"idempotency-key": "k" * 5000}, 400, "longer"),
+        ("POST", "/Greeter/greet", b"1", {"idempotency-key": "k" * 20000}, 400, "longer"),
+        ("POST", "/Greeter/greet/send?delay=9000000d", b"1", {}, 400, "longer than"),
+        ("POST", "/Greeter/told", b"", {"content-type": "text/plain"}, 400, "Empty body"),
+        ("POST", "/Greeter/greet", b"1", {"content-type": "Application/JSON"}, 400, "does not"),
+        ("POST", "/Greeter/greet", b"", {"content-type": ""}, 400, "'' does not match"),
+        ("GET", "/Greeter/nothing", b"", {"content-type": ""}, 400, "empty body"),
+        ("FOO", "*", b"", {}, 400, "bad path"),
+        ("GET", "/restate/lookup", b"", {}, 405, "method not allowed"),
+        ("POST", "/restate/output", b"{", {}, 400, "does not name an invocation"),
+        ("POST", "/restate/attach", b'{"target": "invocation"}', {}, 400, "invocationId"),
         ("POST", "/Greeter/greet", b"1", {"content-type": "text/plain"}, 400, "'text/plain' does"),
         ("POST", "/Greeter/nothing", b"1", {}, 400, "empty body"),
-        ("GET", "/Greeter/picky", b"", {}, 400, "'text/\\*' are expected"),
+        ("GET", "/Greeter/picky", b"", {}, 400, "Empty content-type, expected 'text/\\*'"),
         ("POST", "/Greeter/broken", b"", {}, 400, "Bad configuration"),
         ("POST", "/Greeter/greet", b"1" * (BODY_BYTES_MAX + 1), {}, 413, "larger"),
         ("POST", "/Greeter/greet", b"1", {"content-length": "99999"}, 413, "larger"),

@@ -10,8 +10,10 @@ from restate_node.roles.http_ingress.paths import (
     CallPath,
     HealthPath,
     IdempotentCall,
+    NamedInBodyPath,
     OutcomePath,
     RequestPath,
+    Wanted,
     WorkflowRun,
     parse_path,
 )
@@ -56,6 +58,12 @@ def parse(path: str) -> RequestPath:
         ("/restate/awakeables/x/resolve", AwakeablePath("x", resolve=True)),
         ("/restate/a/x/reject", AwakeablePath("x", resolve=False)),
         ("/restate/health", HealthPath()),
+        ("/restate/attach", NamedInBodyPath(Wanted.OUTCOME)),
+        ("/restate/output/", NamedInBodyPath(Wanted.OUTPUT)),
+        ("/restate/lookup", NamedInBodyPath(Wanted.ID)),
+        ("/S/h/", CallPath("S", None, "h", send=False)),
+        ("//S/h/send//", CallPath("S", None, "h", send=True)),
+        ("/O//h/", CallPath("O", "", "h", send=False)),
     ],
 )
 def test_paths(path: str, expected: RequestPath) -> None:
@@ -72,7 +80,6 @@ def test_paths(path: str, expected: RequestPath) -> None:
         ("/restate/", 400, "bad path"),
         ("/restate/nope", 404, "not found"),
         ("/S/h/x", 400, "expected either"),
-        ("/S/h/", 400, "expected either"),
         ("/S/h/send/x", 400, "expected either"),
         ("/O/k", 400, "expected either"),
         ("/O/%ff/h", 400, "not UTF-8"),
@@ -86,8 +93,14 @@ def test_paths(path: str, expected: RequestPath) -> None:
         ("/restate/workflow/W/k", 400, "expected either"),
         ("/restate/awakeables/x", 400, "expected either"),
         ("/restate/awakeables/x/nope", 404, "not found"),
-        ("/restate/attach", 400, "expected"),
-        ("/S/" + "x" * 20_000, 414, "longer"),
+        ("*", 400, "bad path"),
+        ("/O/k/", 400, "expected either"),
+        ("/restate/attach/x/y", 400, "expected"),
+        ("/restate/lookup/x", 400, "expected"),
+        ("/restate/scope/s/call/S/h", 400, "leave out"),
+        ("/restate/invocation/S/h/k/nope", 404, "not found"),
+        ("/restate/workflow/W/k/x/output", 404, "not found"),
+        ("/S/" + "x" * 70_000, 414, "longer"),
     ],
 )
 def test_bad_paths(path: str, status: int, reason: str) -> None:

@@ -15,7 +15,7 @@ from restate_node.protocol.partition.journal_table import (
     write_entry,
     write_notification,
 )
-from restate_node.protocol.partition.lifecycle import enqueue, tell, update
+from restate_node.protocol.partition.lifecycle import enqueue, forget, tell, update
 from restate_node.protocol.partition.machine import Machine
 from restate_node.protocol.partition.timer_table import Timer, TimerKind
 from restate_node.types.invocations import WORKFLOW_ALREADY_INVOKED, Invocation, Outcome
@@ -29,11 +29,13 @@ def invoke(machine: Machine, command: Invoke) -> None:
     """Begin it, schedule it, or join the one that exists."""
     call = command.invocation
     record = read_invocation(machine.rows, call.id)
-    if record is None:
-        entry = machine.codec.input(call.argument, call.headers)
-        begin(machine, call, [JournalRow(0, entry, machine.now_ms)])
-    else:
+    if record is not None and record.stands_for(call.random_seed):
         _join(machine, call, record)
+        return
+    if record is not None:
+        forget(machine, call.id, record)
+    entry = machine.codec.input(call.argument, call.headers)
+    begin(machine, call, [JournalRow(0, entry, machine.now_ms)])
 
 
 def begin(

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import assert_never
 
 from restate_node.protocol.partition.commands.operate import cancel
-from restate_node.protocol.partition.invocation_table import Stage, Waiter, read_invocation
+from restate_node.protocol.partition.invocation_table import (
+    Stage,
+    Waiter,
+    find_invocation,
+    read_invocation,
+)
 from restate_node.protocol.partition.journal_table import without_journal
 from restate_node.protocol.partition.lifecycle import enqueue, forget, notify, respond, update
 from restate_node.protocol.partition.machine import Machine
@@ -17,7 +22,7 @@ from restate_node.protocol.partition.timer_table import (
     read_timer,
     without_timer,
 )
-from restate_node.types.invocations import NOT_FOUND, RawInvocationId
+from restate_node.types.invocations import NOT_FOUND
 from restate_node.types.journal import CANCEL_SIGNAL, MessageType, SignalIndex
 from restate_node.types.wal import AttachTo, FireTimer, Notify, Respond, TruncateOutbox
 
@@ -46,7 +51,7 @@ def take_response(machine: Machine, command: Respond) -> None:
 
 def attach_to(machine: Machine, command: AttachTo) -> None:
     """Tell now, or when it has ended."""
-    record = read_invocation(machine.rows, command.invocation)
+    record = find_invocation(machine.rows, command.invocation)
     if command.wait and record is not None and record.stage is not Stage.COMPLETED:
         waiter = Waiter(command.waiter, command.completion)
         update(machine, command.invocation, record, waiters=(*record.waiters, waiter))
@@ -68,7 +73,7 @@ def fire_timer(machine: Machine, command: FireTimer) -> None:
     machine.put(without_timer(command.timer))
     match timer.kind:
         case TimerKind.START:
-            _start(machine, timer.invocation)
+            _start(machine, timer)
         case TimerKind.SLEEP:
             response = Respond(timer.invocation, timer.number, MessageType.SLEEP_COMPLETION, None)
             take_response(machine, response)
@@ -84,10 +89,13 @@ def truncate_outbox(machine: Machine, command: TruncateOutbox) -> None:
         machine.put(*(write_message(number, None) for number in numbers))
 
 
-def _start(machine: Machine, invocation: RawInvocationId) -> None:
-    record = read_invocation(machine.rows, invocation)
-    if record is not None and record.stage is Stage.SCHEDULED:
-        enqueue(machine, invocation, record)
+def _start(machine: Machine, timer: Timer) -> None:
+    """Of a timer of a former life of that id nothing may come: it may be too early."""
+    record = read_invocation(machine.rows, timer.invocation)
+    if record is None or record.stage is not Stage.SCHEDULED:
+        return
+    if record.start_at_ms is None or record.start_at_ms <= timer.at_ms:
+        enqueue(machine, timer.invocation, record)
 
 
 def _forget(machine: Machine, timer: Timer) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, assert_never
+from typing import assert_never
 
 from restate_node.protocol.partition.commands.restart import restart
 from restate_node.protocol.partition.effects import Operated, RunAgainNow, StopRun
 from restate_node.protocol.partition.invocation_table import (
     InvocationRecord,
     Stage,
+    find_invocation,
     read_invocation,
 )
 from restate_node.protocol.partition.journal_events import paused_by_hand
@@ -33,6 +34,7 @@ from restate_node.types.invocations import (
     KILLED,
     Failure,
     RawInvocationId,
+    Retention,
     partition_key_of_id,
 )
 from restate_node.types.journal import (
@@ -45,12 +47,10 @@ from restate_node.types.journal import (
 from restate_node.types.journal_commands import Call
 from restate_node.types.wal import Operate, Pinned, Terminate
 
-_NOT_BEGUN: Final = (Stage.SCHEDULED, Stage.INBOXED)
-
 
 def operate(machine: Machine, command: Operate) -> None:
     """Do it or refuse it; whoever asked is told."""
-    record = read_invocation(machine.rows, command.invocation)
+    record = find_invocation(machine.rows, command.invocation)
     status = ControlStatus.NOT_FOUND if record is None else _operate(machine, command, record)
     is_restarted = command.control is Control.RESTART_AS_NEW and status is ControlStatus.DONE
     new = command.new_invocation if is_restarted else None
@@ -67,7 +67,11 @@ def terminated(machine: Machine, command: Terminate) -> None:
 def terminate(
     machine: Machine, invocation: RawInvocationId, record: InvocationRecord, failure: Failure
 ) -> None:
-    """End it here and now, and kill what it has called and waits for."""
+    """End it here and now, and kill what it has called and waits for. What has not begun is
+    forgotten as well, so that the same key can be used to begin anew.
+    """
+    if not record.has_begun:
+        record = record.with_(retention=Retention(0, 0))
     if record.stage is Stage.INVOKED:
         machine.effects.append(StopRun(invocation))
     for callee in _open_calls(machine, invocation):
@@ -81,7 +85,7 @@ def cancel(
     """One that has begun is told, and may undo its work: also one that was paused, which runs for
     it. One that has not begun never begins.
     """
-    if record.stage in _NOT_BEGUN:
+    if not record.has_begun:
         terminate(machine, invocation, record, CANCELLED)
         return ControlStatus.DONE
     record = notify(machine, invocation, record, signal)
@@ -97,7 +101,7 @@ def _operate(machine: Machine, command: Operate, record: InvocationRecord) -> Co
             if not has_ended:
                 return ControlStatus.NOT_COMPLETED
             return _purge(machine, command, record)
-        case Control.RESTART_AS_NEW | Control.RESUME if record.stage in _NOT_BEGUN:
+        case Control.RESTART_AS_NEW | Control.RESUME if not record.has_begun:
             return ControlStatus.NOT_BEGUN
         case Control.RESTART_AS_NEW:
             return restart(machine, command, record) if has_ended else ControlStatus.NOT_COMPLETED

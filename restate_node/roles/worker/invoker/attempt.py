@@ -21,6 +21,7 @@ from random import Random
 from typing import Final, TypeAlias, assert_never
 
 from restate_node.protocol.invocation import session as said
+from restate_node.protocol.invocation.retry import wait_asked_for_ms
 from restate_node.protocol.invocation.session import Session, SessionOptions
 from restate_node.protocol.partition.effects import Stored
 from restate_node.roles.worker.invoker.callees import UnknownCallee, look_up
@@ -36,7 +37,7 @@ from restate_node.runtime.services import (
 )
 from restate_node.types import schema as registered
 from restate_node.types.attempts import AttemptFailure, ErrorCode, SessionBegin
-from restate_node.types.invocations import RawInvocationId
+from restate_node.types.invocations import RawInvocationId, id_text
 from restate_node.types.journal import AwaitPoint, Entry, MessageType
 from restate_node.types.journal_commands import Call
 from restate_node.types.schema import Deployment, ProtocolMode, ResolvedHandler
@@ -261,6 +262,7 @@ class Attempt:
         headers = (
             ("content-type", content_type),
             ("accept", content_type),
+            ("x-restate-invocation-id", id_text(self._invocation)),
             *self._place.deployment.additional_headers.items(),
         )
         return RequestHead("POST", f"/invoke/{handler.service}/{handler.handler}", headers)
@@ -280,4 +282,9 @@ class Attempt:
             f"{self._place.deployment.uri} answered {head.status} with content type "
             f"{content_type or 'none'} instead of 200 with {CONTENT_TYPE}…: {shown}"
         )
-        return AttemptFailure(500, " ".join(text.split()), error_code=ErrorCode.UNREACHABLE)
+        return AttemptFailure(
+            500,
+            " ".join(text.split()),
+            next_retry_delay_ms=wait_asked_for_ms(head.status, head.header("retry-after")),
+            error_code=ErrorCode.UNREACHABLE,
+        )

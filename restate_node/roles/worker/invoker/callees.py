@@ -34,7 +34,7 @@ def look_up(call: Call, schema: Schema, defaults: HandlerDefaults, rng: Random) 
     target = Target(resolved.kind, call.service, call.handler, call.key)
     key = target.partition_key(call.idempotency_key, rng.randrange(SERVICE_BUCKETS))
     identity = raw_id(key, _uuid(target, call.idempotency_key, rng))
-    return Callee(identity, resolved.kind, resolved.retention(bool(call.idempotency_key)))
+    return Callee(identity, resolved.kind, resolved.retention())
 
 
 def _uuid(target: Target, idempotency_key: str | None, rng: Random) -> int:
