@@ -25,7 +25,7 @@ FAILURES: list[tuple[AttemptFailure, dict[str, Any]]] = [
     ),
     (
         AttemptFailure(404, "gone", error_code=ErrorCode.NO_DEPLOYMENT),
-        {"last_failure": "[404] gone", "last_failure_error_code": "RT0011"},
+        {"last_failure": "[404 Not found] gone", "last_failure_error_code": "RT0011"},
     ),
     (
         AttemptFailure(570, "differs", "", 1, "other", MessageType.SLEEP_COMMAND),
