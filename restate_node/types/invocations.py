@@ -88,12 +88,14 @@ class Origin(IntEnum):
 class Caller(msgspec.Struct, frozen=True, array_like=True):
     """The invocation that made a call, and how it wants to hear of the end.
 
-    `completion` is the completion id of its Call command; None for a one-way call.
+    `completion` is the completion id of its Call command; None for a one-way call. `life` is its
+    random seed, as in `wal.Respond`.
     """
 
     invocation: RawInvocationId
     target: Target
     completion: int | None = None
+    life: int | None = None
 
 
 class Retention(msgspec.Struct, frozen=True, array_like=True):

@@ -178,21 +178,27 @@ class Notify(msgspec.Struct, frozen=True, array_like=True, tag="notify"):
 
 
 class Respond(msgspec.Struct, frozen=True, array_like=True, tag="respond"):
-    """How what an invocation waits for has ended: None is an output that is not there yet."""
+    """How what an invocation waits for has ended: None is an output that is not there yet.
+
+    An id may live again, by an idempotency key or as a workflow that was forgotten. So whoever
+    waits leaves its random seed, its `life`: nobody else of that id is told. None: any.
+    """
 
     invocation: RawInvocationId
     completion: int
     kind: MessageType
     outcome: Outcome | None
+    life: int | None = None
 
 
 class AttachTo(msgspec.Struct, frozen=True, array_like=True, tag="attach"):
-    """Tell `waiter`, when the invocation has ended, or now how it is."""
+    """Tell `waiter`, when the invocation has ended, or now how it is. `life` as in `Respond`."""
 
     invocation: RawInvocationId
     waiter: RawInvocationId
     completion: int
     wait: bool
+    life: int | None = None
 
 
 class Terminate(msgspec.Struct, frozen=True, array_like=True, tag="terminate"):

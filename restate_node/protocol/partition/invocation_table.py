@@ -60,6 +60,8 @@ class Waiter(msgspec.Struct, frozen=True, array_like=True):
     completion: int
     is_call: bool = False
     """It called with the idempotency key of this one, instead of attaching to it."""
+    life: int | None = None
+    """As in `wal.Respond`."""
 
 
 class InvocationRecord(msgspec.Struct, frozen=True, array_like=True):

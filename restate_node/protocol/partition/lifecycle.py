@@ -197,7 +197,7 @@ def complete(
         kind = MessageType.ATTACH_INVOCATION_COMPLETION
         if waiter.is_call:
             kind = MessageType.CALL_COMPLETION
-        respond(machine, waiter.invocation, waiter.completion, kind, outcome)
+        respond(machine, waiter.invocation, waiter.completion, kind, outcome, waiter.life)
     ended = _keep(machine, invocation, record, outcome)
     expires = ended.expires_at_ms
     assert expires is not None, "it has just ended"
@@ -259,7 +259,8 @@ def _pass_on(
 def tell(machine: Machine, caller: Caller | None, outcome: Outcome) -> None:
     """Complete the Call of a caller that waits."""
     if caller is not None and caller.completion is not None:
-        respond(machine, caller.invocation, caller.completion, MessageType.CALL_COMPLETION, outcome)
+        kind = MessageType.CALL_COMPLETION
+        respond(machine, caller.invocation, caller.completion, kind, outcome, caller.life)
 
 
 def respond(
@@ -268,9 +269,10 @@ def respond(
     completion: int,
     kind: MessageType,
     outcome: Outcome | None,
+    life: int | None,
 ) -> None:
     """Tell another invocation what it waits for."""
-    machine.send(partition_key_of_id(waiter), Respond(waiter, completion, kind, outcome))
+    machine.send(partition_key_of_id(waiter), Respond(waiter, completion, kind, outcome, life))
 
 
 def forget(machine: Machine, invocation: RawInvocationId, record: InvocationRecord) -> None:

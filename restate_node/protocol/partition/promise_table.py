@@ -22,10 +22,11 @@ PROMISE: Final = b"pr"
 
 
 class PromiseWaiter(msgspec.Struct, frozen=True, array_like=True):
-    """An invocation of the same workflow, and its completion id."""
+    """An invocation of the same workflow, and its completion id; `life` as in `wal.Respond`."""
 
     invocation: RawInvocationId
     completion: int
+    life: int | None = None
 
 
 class PromiseRecord(msgspec.Struct, frozen=True, array_like=True):

@@ -23,6 +23,7 @@ TIMER: Final = b"ti"
 
 _HEAD: Final = struct.Struct(">QB")
 _NUMBER: Final = struct.Struct(">I")
+_LIFE: Final = struct.Struct(">Q")
 _TIME_MAX: Final = (1 << 63) - 1
 
 
@@ -40,12 +41,13 @@ class TimerKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """What is to happen, and when."""
+    """What is to happen, and when. `life` as in `wal.Respond`; it is the value of the row."""
 
     at_ms: int
     kind: TimerKind
     invocation: RawInvocationId
     number: int = 0
+    life: int | None = None
 
     @property
     def key(self) -> bytes:
@@ -56,7 +58,7 @@ class Timer:
 
 def write_timer(timer: Timer) -> Mutation:
     """Set a timer."""
-    return Mutation(TIMER + timer.key, b"")
+    return Mutation(TIMER + timer.key, b"" if timer.life is None else _LIFE.pack(timer.life))
 
 
 def without_timer(key: bytes) -> Mutation:
@@ -66,20 +68,22 @@ def without_timer(key: bytes) -> Mutation:
 
 def read_timer(tables: TableReader, key: bytes) -> Timer | None:
     """The timer of that key; None when it has fired, or was removed."""
-    return None if tables.get(TIMER + key) is None else _timer(key)
+    value = tables.get(TIMER + key)
+    return None if value is None else _timer(key, value)
 
 
 def first_timers(tables: TableReader, rows_max: int) -> list[Timer]:
     """The earliest ones."""
     rows = tables.scan(TIMER, successor(TIMER), rows_max=rows_max)
-    return [_timer(key[len(TIMER) :]) for key, _ in rows]
+    return [_timer(key[len(TIMER) :], value) for key, value in rows]
 
 
-def _timer(key: bytes) -> Timer:
+def _timer(key: bytes, value: bytes) -> Timer:
     stop = _HEAD.size + RAW_ID_BYTES
     try:
         at_ms, kind = _HEAD.unpack_from(key)
         number = _NUMBER.unpack_from(key, stop)[0]
-        return Timer(at_ms, TimerKind(kind), RawInvocationId(key[_HEAD.size : stop]), number)
+        life = _LIFE.unpack(value)[0] if value else None
+        return Timer(at_ms, TimerKind(kind), RawInvocationId(key[_HEAD.size : stop]), number, life)
     except (struct.error, ValueError):
         raise CorruptTable(f"malformed timer {key.hex()}") from None

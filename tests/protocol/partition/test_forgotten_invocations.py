@@ -16,12 +16,15 @@ from restate_node.types.invocations import (
     RawInvocationId,
     Retention,
     Success,
+    id_text,
     partition_key_of_id,
+    raw_id,
 )
-from restate_node.types.journal import MessageType
+from restate_node.types.journal import Entry, MessageType
 from restate_node.types.targets import Target
 from restate_node.types.wal import AttachTo, Operate
 from restate_node.wire import journal_codec
+from restate_node.wire.pb import service_protocol_pb2 as pb
 from tests.protocol.partition import ledger as sdk
 from tests.protocol.partition.ledger import Ledger
 
@@ -105,3 +108,40 @@ def test_who_is_stopped_in_the_queue_never_was() -> None:
     assert book.of(Operated)[-1].status is ControlStatus.NOT_FOUND
     book.call(sdk.exclusive(), seed=9, invocation=waiting)
     assert book.stage(waiting) is Stage.INBOXED
+
+
+def attach(other: RawInvocationId, completion: int) -> Entry:
+    message = pb.AttachInvocationCommandMessage(
+        invocation_id=id_text(other), result_completion_id=completion
+    )
+    return Entry(MessageType.ATTACH_INVOCATION_COMMAND, message.SerializeToString())
+
+
+@pytest.mark.parametrize("is_same_life", [True, False])
+def test_a_later_life_hears_nothing_of_what_a_former_one_waited_for(is_same_life: bool) -> None:
+    """Goal: answers find who asked, and nobody else of that id. Method: a workflow asks in every
+    way there is, ends, and begins again before the answers; it asks nothing, and is told nothing.
+    The same without the second life: all answers come.
+    """
+    book = Ledger()
+    call, callee, other = book.call(sdk.workflow(), seed=1), raw_id(9, 77), book.call(sdk.service())
+    book.report(
+        call,
+        sdk.sleep(book.now_ms + 100, 1),
+        sdk.call(sdk.service("other"), callee, 2, 3),
+        attach(other, 4),
+        sdk.get_promise("word", 5),
+    )
+    if not is_same_life:
+        operate(book, call, Control.KILL)
+        operate(book, call, Control.PURGE)
+        book.call(sdk.workflow(), seed=2, invocation=call)
+    before = len(book.kinds(call))
+    book.now_ms += 100
+    book.fire_due()
+    if book.stage(callee) is not Stage.COMPLETED:
+        book.finish(callee)
+    book.finish(other)
+    say = book.call(sdk.workflow_shared())
+    book.report(say, sdk.complete_promise("word", b"yes", 1))
+    assert len(book.kinds(call)) == before + (4 if is_same_life else 0)

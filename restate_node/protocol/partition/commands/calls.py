@@ -47,7 +47,7 @@ def call(
         meaning.argument,
         meaning.headers,
         Origin.SERVICE,
-        Caller(invocation, record.target, meaning.completion),
+        Caller(invocation, record.target, meaning.completion, record.random_seed),
         meaning.idempotency_key,
         meaning.start_at_ms,
         callee.retention,
@@ -71,10 +71,12 @@ def send_signal(machine: Machine, meaning: SendSignal) -> None:
     machine.send(key, Notify(meaning.invocation, signal))
 
 
-def attach(machine: Machine, invocation: RawInvocationId, meaning: Attach) -> None:
+def attach(
+    machine: Machine, invocation: RawInvocationId, record: InvocationRecord, meaning: Attach
+) -> None:
     """Ask how another invocation ended, or ends."""
-    other = resolve(meaning.other)
-    command = AttachTo(other, invocation, meaning.completion, meaning.wait)
+    other, life = resolve(meaning.other), record.random_seed
+    command = AttachTo(other, invocation, meaning.completion, meaning.wait, life)
     machine.send(partition_key_of_id(other), command)
 
 

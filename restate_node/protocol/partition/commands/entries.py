@@ -47,7 +47,8 @@ def perform(
         case does.GetState() | does.GetStateKeys():
             return record, [_read_state(machine, invocation, record, meaning)]
         case does.Sleep(wake_up_ms, completion):
-            machine.set_timer(Timer(wake_up_ms, TimerKind.SLEEP, invocation, completion))
+            life = record.random_seed
+            machine.set_timer(Timer(wake_up_ms, TimerKind.SLEEP, invocation, completion, life))
             return record, []
         case does.Call():
             return record, call(machine, invocation, record, meaning, callee)
@@ -55,7 +56,7 @@ def perform(
             send_signal(machine, meaning)
             return record, []
         case does.Attach():
-            attach(machine, invocation, meaning)
+            attach(machine, invocation, record, meaning)
             return record, []
         case does.GetPromise():
             return record, get_promise(machine, invocation, record, meaning)

@@ -104,5 +104,5 @@ def _join(machine: Machine, call: Invocation, record: InvocationRecord) -> None:
     elif record.stage is Stage.COMPLETED:
         tell(machine, caller, record.outcome or WORKFLOW_ALREADY_INVOKED)
     else:
-        waiter = Waiter(caller.invocation, caller.completion, is_call=True)
+        waiter = Waiter(caller.invocation, caller.completion, True, caller.life)
         update(machine, call.id, record, waiters=(*record.waiters, waiter))

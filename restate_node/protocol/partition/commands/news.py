@@ -45,6 +45,8 @@ def take_response(machine: Machine, command: Respond) -> None:
     record = read_invocation(machine.rows, command.invocation)
     if record is None or record.stage is Stage.COMPLETED:
         return
+    if command.life is not None and command.life != record.random_seed:
+        return  # for a former life of that id
     entry = machine.codec.completion(command.kind, command.completion, command.outcome)
     notify(machine, command.invocation, record, entry)
 
@@ -53,7 +55,7 @@ def attach_to(machine: Machine, command: AttachTo) -> None:
     """Tell now, or when it has ended."""
     record = find_invocation(machine.rows, command.invocation)
     if command.wait and record is not None and record.stage is not Stage.COMPLETED:
-        waiter = Waiter(command.waiter, command.completion)
+        waiter = Waiter(command.waiter, command.completion, life=command.life)
         update(machine, command.invocation, record, waiters=(*record.waiters, waiter))
         return
     kind = MessageType.GET_INVOCATION_OUTPUT_COMPLETION
@@ -62,7 +64,7 @@ def attach_to(machine: Machine, command: AttachTo) -> None:
     outcome = NOT_FOUND if record is None else record.outcome
     if record is not None and record.stage is not Stage.COMPLETED:
         outcome = None
-    respond(machine, command.waiter, command.completion, kind, outcome)
+    respond(machine, command.waiter, command.completion, kind, outcome, command.life)
 
 
 def fire_timer(machine: Machine, command: FireTimer) -> None:
@@ -75,7 +77,8 @@ def fire_timer(machine: Machine, command: FireTimer) -> None:
         case TimerKind.START:
             _start(machine, timer)
         case TimerKind.SLEEP:
-            response = Respond(timer.invocation, timer.number, MessageType.SLEEP_COMPLETION, None)
+            kind = MessageType.SLEEP_COMPLETION
+            response = Respond(timer.invocation, timer.number, kind, None, timer.life)
             take_response(machine, response)
         case TimerKind.FORGET | TimerKind.FORGET_JOURNAL:
             _forget(machine, timer)

@@ -27,7 +27,7 @@ def get_promise(
     kind = MessageType.GET_PROMISE_COMPLETION
     if promise.outcome is not None:
         return [machine.codec.completion(kind, meaning.completion, promise.outcome)]
-    waiter = PromiseWaiter(invocation, meaning.completion)
+    waiter = PromiseWaiter(invocation, meaning.completion, record.random_seed)
     awaited = PromiseRecord(None, (*promise.waiters, waiter))
     machine.put(write_promise(owner, meaning.name, awaited))
     return []
@@ -62,5 +62,6 @@ def complete_promise(
             waiter.completion,
             MessageType.GET_PROMISE_COMPLETION,
             meaning.outcome,
+            waiter.life,
         )
     return [machine.codec.completion(kind, meaning.completion, None)]
