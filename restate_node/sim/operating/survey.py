@@ -111,16 +111,20 @@ async def _object(console: Console, key: str) -> bytes:
 def _looks_healthy(state: ClusterState, partitions: int, tails: dict[int, int]) -> bool:
     """All nodes are there, and every partition is led and caught up wherever it runs.
 
-    Under load no replica is at the tail; but where the tail was at any look before, `tails`, it
-    must be by now.
+    Under load no replica is at the tail; but where the tail was at the look before, `tails`, it
+    must be by now. So one look alone, or one after a look that found nodes missing, says nothing.
     """
     rows: list[tuple[int, PartitionProcessorStatus]] = [
         row for node in state.nodes.values() for row in node.alive.partitions.items()
     ]
-    abreast = all(row.last_applied_log_lsn.value + 1 >= tails.get(n, 0) for n, row in rows)
-    for number, row in rows:
-        tails[number] = max(row.target_tail_lsn.value, tails.get(number, 0))
+    abreast = all(
+        number in tails and row.last_applied_log_lsn.value + 1 >= tails[number]
+        for number, row in rows
+    )
     there = bool(state.nodes) and all(node.HasField("alive") for node in state.nodes.values())
+    tails.clear()
+    for number, row in rows if there else ():
+        tails[number] = max(row.target_tail_lsn.value, tails.get(number, 0))
     led = {number for number, row in rows if row.effective_mode == WireMode.LEADER}
     calm = all(row.replay_status == ReplayStatus.ACTIVE for _, row in rows)
     return there and calm and abreast and len(led) == partitions
