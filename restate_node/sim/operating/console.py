@@ -65,7 +65,7 @@ class Console:
         self._found = found
         self._methods: dict[str, dict[str, Any]] = {}
         self.tails_seen: dict[int, int] = {}
-        """By partition, where its log ended at the last look at `status`, if that told of all nodes."""
+        """By partition, where its log ended at the look before, if that told of all nodes."""
 
     async def call(self, path: str, request: Message, response: type[Response]) -> Response:
         """The first answer of a node, tried one after the other. Raises Refused."""
