@@ -57,6 +57,7 @@ from restate_node.types.ids import (
     loglet_id,
 )
 from restate_node.types.logs import (
+    CLOSED_FOR_READERS,
     Chain,
     InMemorySegment,
     Logs,
@@ -337,7 +338,7 @@ class Bifrost:
     async def _close_for_reader(self, log: LogId, segment: SegmentIndex) -> None:
         """Raises LogletUnavailable."""
         try:
-            base = await self.seal(log, segment, {"reason": "sealed, and nobody writes on"})
+            base = await self.seal(log, segment, {"reason": CLOSED_FOR_READERS})
         except CannotReconfigure:
             return  # somebody does
         except (UnknownLog, LogUnavailable) as error:

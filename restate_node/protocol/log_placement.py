@@ -10,6 +10,9 @@ The second rule lets a cluster of three, from which an operator takes a node, go
 without it the log would keep writing to the very node that is to be emptied. The replication
 property holds in every case, or nothing is done.
 
+A log that an operator has sealed stays so until the next append. One that readers have closed, as
+nobody could write it (`types.logs.CLOSED_FOR_READERS`), is opened as soon as it can be.
+
 Invariant: the outcome of a reconfiguration is kept by the next look at the same cluster.
 
 Driven by the chain keeper of the leader's node.
@@ -24,10 +27,10 @@ from restate_node.protocol.nodesets import CannotPlace, Nodeset, select_nodeset
 from restate_node.types.ids import GenerationalNodeId, LogId, PlainNodeId, plain_text
 from restate_node.types.logs import (
     Chain,
-    InMemorySegment,
     ProviderConfiguration,
     ProviderKind,
     ReplicatedParams,
+    ReplicatedSegment,
     SealMarker,
 )
 from restate_node.types.nodes import NodesConfiguration
@@ -64,9 +67,9 @@ def judge_log(
     if configuration.kind is not ProviderKind.REPLICATED:
         return Keep(f"new segments are {configuration.kind.value}")
     tail = chain.tail
-    if isinstance(tail, SealMarker):
+    if isinstance(tail, SealMarker) and tail.is_by_order:
         return Keep("the log is sealed until the next append")
-    params = None if isinstance(tail, InMemorySegment) else tail.params
+    params = tail.params if isinstance(tail, ReplicatedSegment) else None
     chosen = select_nodeset(
         log,
         configuration.replication,
@@ -78,6 +81,8 @@ def judge_log(
     if isinstance(chosen, CannotPlace):
         return Keep(chosen.reason)
     reason = _cause(params, chosen, configuration, nodes, me)
+    if isinstance(tail, SealMarker):
+        reason = "it was closed for its readers, and can be written again"
     if reason is None:
         return Keep("nothing would be better")
     return Reconfigure(configuration.replication, chosen.nodes, reason)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from restate_node.types.ids import (
     GenerationalNodeId,
@@ -73,6 +73,10 @@ class InMemorySegment:
     created_at: int | None = None
 
 
+CLOSED_FOR_READERS: Final = "its last segment was sealed, and nobody wrote on"
+"""Reason in the context of a marker that is there for readers only: they know the end by it."""
+
+
 @dataclass(frozen=True, slots=True)
 class SealMarker:
     """The log ends here until it is extended. `index` is that of the segment that it closed."""
@@ -84,6 +88,11 @@ class SealMarker:
     tail_timestamp: int | None = None
     permanent: bool = False
     created_at: int | None = None
+
+    @property
+    def is_by_order(self) -> bool:
+        """Somebody wanted the log to end here: it stays so until the next append."""
+        return self.context.get("reason") != CLOSED_FOR_READERS
 
 
 Segment: TypeAlias = ReplicatedSegment | InMemorySegment | SealMarker

@@ -14,6 +14,7 @@ from restate_node.types.ids import (
     loglet_id,
 )
 from restate_node.types.logs import (
+    CLOSED_FOR_READERS,
     Chain,
     InMemorySegment,
     ProviderConfiguration,
@@ -64,6 +65,9 @@ def segment(nodeset: str, copies: int = 2, sequencer: GenerationalNodeId = ME) -
     )
 
 
+CLOSED = SealMarker(Lsn(9), SegmentIndex(1), 1, {"reason": CLOSED_FOR_READERS})
+
+
 def default(copies: int = 2, size: int = 0) -> ProviderConfiguration:
     return ProviderConfiguration(
         ProviderKind.REPLICATED, ReplicationProperty.of_nodes(copies), size
@@ -98,6 +102,7 @@ def default(copies: int = 2, size: int = 0) -> ProviderConfiguration:
         # Tails of other kinds.
         ("www", InMemorySegment(Lsn(1), SegmentIndex(0), 1), default(), {1, 2, 3}, "provider"),
         ("www", SealMarker(Lsn(9), SegmentIndex(1), 1), default(), None, "until the next append"),
+        ("www", CLOSED, default(), {1, 2, 3}, "closed for its readers"),
         ("wwr", segment("123"), ProviderConfiguration(ProviderKind.LOCAL), None, "are local"),
     ],
 )
