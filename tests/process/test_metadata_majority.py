@@ -134,8 +134,12 @@ def test_a_majority_that_is_lost_for_ever(nodes: list[NodeProcess], tmp_path: Pa
     fresh.start().wait_ready()
     eventually(lambda: members(survivor) == {"N1", "N4"}, 60, "a new member", nodes)
     lost.start().wait_ready()
-    added = survivor.ctl("metadata-server", "add-node", "N3")
-    assert added.code == 0, added
+
+    def added() -> bool:
+        """It may have to hear first that it has joined."""
+        return survivor.ctl("metadata-server", "add-node", "N3").code == 0
+
+    eventually(added, 60, "N3 is added", nodes)
     eventually(lambda: members(survivor) == {"N1", "N3", "N4"}, 60, "an old member, blank", nodes)
     fresh.kill()
     eventually(lambda: set_replication(survivor, 1).code == 0, 60, "two of three suffice", nodes)
