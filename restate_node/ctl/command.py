@@ -124,7 +124,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Body[Arguments]], Body[Arg
             common = {key: values.pop(key) for key in _COMMON}
             given = _outer_options(ctx).then(given_options(common))
             settings = Settings.of(given, os.environ)
-            report = asyncio.run(_drive(body, settings, values))
+            report = asyncio.run(unless_interrupted(_drive(body, settings, values)))
             deliver(report, settings)
 
         _sign(run, body)
@@ -182,6 +182,19 @@ def emit(text: str, *, to_stderr: bool = False) -> None:
         stream.flush()
     except BrokenPipeError:
         raise ReaderLeft from None
+
+
+async def unless_interrupted(driven: Awaitable[Report]) -> Report:
+    """Ctrl-C cancels this task. A call that it meets in the middle may end as one that failed, and
+    whoever interrupted knows why.
+    """
+    try:
+        return await driven
+    except CtlError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from None
+        raise
 
 
 async def _drive(

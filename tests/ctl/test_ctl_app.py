@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -20,6 +21,8 @@ from ctl_fake_node import FakeNode, Refusal, members, one_log
 from restate_node import __version__
 from restate_node.ctl.__main__ import run
 from restate_node.ctl.app import NOUNS
+from restate_node.ctl.command import unless_interrupted
+from restate_node.ctl.errors import CtlError
 from restate_node.ctl.methods import (
     FIND_TAIL,
     GET_CLUSTER_CONFIGURATION,
@@ -30,6 +33,7 @@ from restate_node.ctl.methods import (
     METADATA_SERVER_STATUS,
     PROVISION_CLUSTER,
 )
+from restate_node.ctl.render import Report
 from restate_node.types.ids import LogId, Version
 from restate_node.types.logs import ReplicatedSegment
 from restate_node.types.partitions import PartitionTable
@@ -389,6 +393,32 @@ def test_drafts_need_sense(ctl: Ctl) -> None:
     ended = ctl(*words, "--sequencer", "N1")
     assert ended.code == 2 and "--sequencer" in ended.stderr
     assert ctl("partitions", "generate-metadata", "-n", "0").code == 2
+
+
+def test_an_interrupt_is_none_of_the_errors_that_it_causes() -> None:
+    """Goal: 130 also when gRPC reports the call that was cut off as failed. How: a command that
+    turns its cancellation into an error, and one that was not cancelled."""
+
+    async def cut_off() -> Report:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise CtlError("the call was cut off") from None
+        raise AssertionError("nobody cancels")
+
+    async def interrupted() -> None:
+        task = asyncio.ensure_future(unless_interrupted(cut_off()))
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    async def failed() -> Report:
+        raise CtlError("refused")
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())
+    with pytest.raises(CtlError, match="refused"):
+        asyncio.run(unless_interrupted(failed()))
 
 
 def test_interrupts_and_closed_pipes() -> None:
