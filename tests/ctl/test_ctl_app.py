@@ -423,6 +423,8 @@ def test_an_interrupt_is_none_of_the_errors_that_it_causes() -> None:
 
 def test_interrupts_and_closed_pipes() -> None:
     """Goal: 130 after ctrl-c, silence when the reader leaves. How: a signal, a closed stdout."""
+    # A shell has its background jobs ignore it, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asked, over = threading.Event(), threading.Event()
 
     def hang(_request: Any) -> GetResponse:
