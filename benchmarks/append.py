@@ -5,9 +5,7 @@ arguments ─▶ world (bare plane | three nodes | running cluster) ─▶ cases
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from benchmarks.measurement import Figures
 from benchmarks.plot import Point, draw
 from benchmarks.remote import remote_world
 from benchmarks.runner import Effort, run_append_case
+from benchmarks.workplace import workplace
 from benchmarks.world import World, WorldFailed
 from restate_node.runtime.real.loop import run
 from restate_node.types.fabric import RpcFailure
@@ -117,23 +116,16 @@ def _world(arguments: Arguments, directory: Path) -> AbstractAsyncContextManager
 def main() -> int:
     """Entry point; returns the exit code."""
     arguments = parse()
-    directory = arguments.directory or Path(tempfile.mkdtemp(prefix="append-benchmark-"))
-    directory = directory.absolute()
-    directory.mkdir(parents=True, exist_ok=True)
     try:
-        result = run(measure(arguments, directory, Console(stderr=True)))
+        with workplace("append", arguments.directory, keep=arguments.keep) as directory:
+            result = run(measure(arguments, directory, Console(stderr=True)))
     except (WorldFailed, RpcFailure, TimeoutError) as error:
         print(f"append benchmark: {str(error) or 'the cluster took too long'}", file=sys.stderr)
         return 1
-    finally:
-        if arguments.keep:
-            print(f"data kept in {directory}", file=sys.stderr)
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
     if arguments.json:
         print(report.as_json(result))
     else:
-        report.print_table(result)
+        report.print_table(report.as_table(result))
     if arguments.plot is not None:
         arguments.plot.write_text(draw(result.sweep, result.description), encoding="utf-8")
     return 0

@@ -9,9 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,9 +22,10 @@ from rich.table import Table
 from benchmarks.host import host_facts
 from benchmarks.measurement import MEGABYTE
 from benchmarks.processes import processor_seconds, resident_bytes
-from benchmarks.report import PLAIN_WIDTH
+from benchmarks.report import print_table
 from benchmarks.sleeping_service import SERVICE
 from benchmarks.three_nodes import ThreeNodes, send_all, three_nodes
+from benchmarks.workplace import workplace
 from benchmarks.world import WorldFailed
 from restate_node.runtime.real.loop import run
 
@@ -147,37 +146,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     arguments = _parser().parse_args(argv)
     arguments.case = arguments.case or list(CASES)
-    directory = arguments.directory or Path(tempfile.mkdtemp(prefix="durable-benchmark-"))
-    directory.mkdir(parents=True, exist_ok=True)
     try:
-        found = run(measure(arguments, directory.absolute(), Console(stderr=True)))
+        with workplace("durable", arguments.directory, keep=arguments.keep) as directory:
+            found = run(measure(arguments, directory, Console(stderr=True)))
     except WorldFailed as error:
         print(f"durable benchmark: {error}", file=sys.stderr)
         return 1
-    finally:
-        if arguments.keep:
-            print(f"data kept in {directory}", file=sys.stderr)
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
     if arguments.json:
         cases = [asdict(one) for one in found]
         print(json.dumps({"host": host_facts(), "cases": cases}, indent=2, ensure_ascii=False))
     else:
-        _print(found)
+        print_table(as_table(found))
     return 0
 
 
-def _print(found: Sequence[Suspended | Restarts]) -> None:
+def as_table(found: Sequence[Suspended | Restarts]) -> Table:
+    """One line per figure."""
     table = Table(title="durable execution on 3 nodes", caption=" · ".join(host_facts().values()))
     for name in ("figure", "measured", "floor"):
         table.add_column(name, justify="left" if name == "figure" else "right")
     for one in found:
         for row in one.rows():
             table.add_row(*row)
-    console = Console()
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
-    console.print(table)
+    return table
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,9 +6,7 @@ arguments ─▶ three nodes ─▶ snapshot + bootstrap | replication | trim �
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,9 +18,10 @@ from benchmarks.host import host_facts
 from benchmarks.operations_arguments import Arguments, parse
 from benchmarks.operations_figures import Figures
 from benchmarks.replication_case import measure_replication
-from benchmarks.report import PLAIN_WIDTH
+from benchmarks.report import print_table
 from benchmarks.snapshot_case import TransferPlan, measure_transfers
 from benchmarks.trim_case import measure_trim
+from benchmarks.workplace import workplace
 from benchmarks.world import WorldFailed
 from restate_node.roles.worker.snapshots import SNAPSHOT_FAILURES
 from restate_node.runtime.real.loop import run
@@ -79,26 +78,17 @@ def as_json(found: Sequence[Figures]) -> str:
 def main() -> int:
     """Entry point; returns the exit code."""
     arguments = parse()
-    directory = arguments.directory or Path(tempfile.mkdtemp(prefix="operations-benchmark-"))
-    directory = directory.absolute()
     try:
-        found = run(measure(arguments, directory, Console(stderr=True)))
+        with workplace("operations", arguments.directory, keep=arguments.keep) as directory:
+            found = run(measure(arguments, directory, Console(stderr=True)))
     except (WorldFailed, RpcFailure, TimeoutError, *SNAPSHOT_FAILURES) as error:
         text = str(error) or "the cluster took too long"
         print(f"operations benchmark: {text}", file=sys.stderr)
         return 1
-    finally:
-        if arguments.keep:
-            print(f"data kept in {directory}", file=sys.stderr)
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
     if arguments.json:
         print(as_json(found))
-        return 0
-    console = Console()
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
-    console.print(as_table(found))
+    else:
+        print_table(as_table(found))
     return 0
 
 

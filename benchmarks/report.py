@@ -88,12 +88,12 @@ def failover_row(found: Sequence[FailOver]) -> Row:
     )
 
 
-def print_table(report: Report, console: Console | None = None) -> None:
+def print_table(table: Table, console: Console | None = None) -> None:
     """As wide as it needs to be when the output is no terminal."""
     plain = console or Console()
     if not plain.is_terminal:
         plain.width = PLAIN_WIDTH
-    plain.print(as_table(report))
+    plain.print(table)
 
 
 def as_table(report: Report) -> Table:

@@ -338,7 +338,7 @@ class Bifrost:
     async def _close_for_reader(self, log: LogId, segment: SegmentIndex) -> None:
         """Raises LogletUnavailable."""
         try:
-            base = await self.seal(log, segment, {"reason": CLOSED_FOR_READERS})
+            base = await self.seal(log, segment, CLOSED_FOR_READERS)
         except CannotReconfigure:
             return  # somebody does
         except (UnknownLog, LogUnavailable) as error:

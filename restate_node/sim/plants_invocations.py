@@ -23,6 +23,7 @@ from restate_node.roles.worker.term import Term
 from restate_node.roles.worker.timers import Timers
 from restate_node.runtime.ports import Clock
 from restate_node.sim.plant import Plant
+from restate_node.sim.probes import Apply
 from restate_node.sim.substitution import Substitution
 from restate_node.types.invocations import RawInvocationId
 from restate_node.types.journal import Entry, MessageType
@@ -32,8 +33,6 @@ from restate_node.types.records import RecordBatch
 from restate_node.types.wal import AttemptProgress, Envelope
 
 EARLY_MS: Final = 900
-
-Apply = Callable[[Partition, JournalCodec, Lsn, Envelope, Transaction], list[Effect]]
 
 
 def _reports_without_dedup(inner: Apply) -> Apply:

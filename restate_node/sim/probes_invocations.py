@@ -26,6 +26,7 @@ from restate_node.sim.history_invocations import (
     StageReached,
 )
 from restate_node.sim.hosts import current_incarnation
+from restate_node.sim.probes import Apply
 from restate_node.sim.recorder import Recorder
 from restate_node.sim.substitution import Substitution
 from restate_node.sim.workloads.handlers import outcome_text
@@ -36,7 +37,6 @@ from restate_node.types.offsets import Lsn
 from restate_node.types.partitions import Partition
 from restate_node.types.wal import AttemptProgress, Command, Envelope
 
-Apply = Callable[[Partition, JournalCodec, Lsn, Envelope, Transaction], list[Effect]]
 Put = Callable[[Transaction, Iterable[Mutation]], None]
 
 Where: TypeAlias = tuple[float, str, PartitionId, Lsn]

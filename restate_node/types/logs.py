@@ -73,8 +73,10 @@ class InMemorySegment:
     created_at: int | None = None
 
 
-CLOSED_FOR_READERS: Final = "its last segment was sealed, and nobody wrote on"
-"""Reason in the context of a marker that is there for readers only: they know the end by it."""
+CLOSED_FOR_READERS: Final[Mapping[str, str]] = MappingProxyType(
+    {"by": "reader", "reason": "its last segment was sealed, and nobody wrote on"}
+)
+"""Context of a marker that is there for readers only: they know the end by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class SealMarker:
     @property
     def is_by_order(self) -> bool:
         """Somebody wanted the log to end here: it stays so until the next append."""
-        return self.context.get("reason") != CLOSED_FOR_READERS
+        return self.context.get("by") != CLOSED_FOR_READERS["by"]
 
 
 Segment: TypeAlias = ReplicatedSegment | InMemorySegment | SealMarker

@@ -17,6 +17,7 @@ from benchmarks.report import (
     Report,
     append_row,
     as_json,
+    as_table,
     failover_row,
     idle_row,
     print_table,
@@ -41,7 +42,7 @@ def measured() -> Report:
 def test_table_shows_figures_beside_floors() -> None:
     """Goal: a reader sees case, figures, ratio and floor on one line. Method: render, look."""
     output = io.StringIO()
-    print_table(measured(), Console(file=output))
+    print_table(as_table(measured()), Console(file=output))
     lines = {
         line.split("│")[1].strip(): line for line in output.getvalue().splitlines() if "│" in line
     }

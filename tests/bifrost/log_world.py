@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -30,7 +30,7 @@ from restate_node.roles.log_server.start import StartMode
 from restate_node.runtime.tasks import TaskCenter, TaskKind
 from restate_node.sim.disk import SimMedium
 from restate_node.sim.hosts import Death, Incarnation, SimClock
-from restate_node.sim.loop import SimLoop
+from restate_node.sim.loop import SimLoop, simulate
 from restate_node.sim.network import SimNetwork
 from restate_node.types.ids import (
     GenerationalNodeId,
@@ -318,3 +318,24 @@ async def appended(loglet: Loglet, what: RecordBatch) -> AppendResult:
     ended: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
     assert loglet.append(what, ended.set_result), "the window is full"
     return await ended
+
+
+Story = Callable[[World], Awaitable[None]]
+
+
+def tell(
+    story: Story,
+    seeds: range = range(3),
+    *,
+    hosts: int = 3,
+    kind: ProviderKind = ProviderKind.REPLICATED,
+) -> None:
+    """Run a story in a fresh world per seed."""
+    for seed in seeds:
+
+        async def main(loop: SimLoop) -> None:
+            world = World(loop, hosts=hosts, kind=kind)
+            await world.start()
+            await story(world)
+
+        simulate(seed, main)

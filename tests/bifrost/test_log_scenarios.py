@@ -8,38 +8,21 @@ once and in order, and each acknowledged record must stand at its LSN.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
-from log_world import LOG, Host, World, batch
+from log_world import LOG, Host, World, batch, tell
 
 from restate_node.bifrost.appender import BATCH_BYTES_MAX, Appender
 from restate_node.bifrost.errors import AppendFailed, CannotReconfigure, LogUnavailable, UnknownLog
 from restate_node.bifrost.log import ANY_SEGMENT, SegmentRequest
 from restate_node.protocol.read_cursor import Gap, Run
 from restate_node.sim.hosts import Death
-from restate_node.sim.loop import SimLoop, simulate
 from restate_node.types.ids import LogId, SegmentIndex
 from restate_node.types.logs import ProviderKind, SealMarker
 from restate_node.types.offsets import OLDEST_LSN, Lsn, TailState
 from restate_node.types.records import RecordBatch
 from restate_node.types.replication import ReplicationProperty
-
-Story = Callable[[World], Awaitable[None]]
-
-
-def tell(
-    story: Story, seeds: range = range(3), kind: ProviderKind = ProviderKind.REPLICATED
-) -> None:
-    for seed in seeds:
-
-        async def main(loop: SimLoop) -> None:
-            world = World(loop, kind=kind)
-            await world.start()
-            await story(world)
-
-        simulate(seed, main)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import pytest
-from log_world import LOG, Host, World, batch
+from log_world import LOG, Host, World, batch, tell
 
 from restate_node.bifrost.appender import Appender
 from restate_node.bifrost.errors import AppendFailed, LogUnavailable
@@ -21,7 +21,6 @@ from restate_node.roles.log_server.service import LogServerState
 from restate_node.roles.log_server.start import StartMode
 from restate_node.sim.disk import DiskFaults
 from restate_node.sim.hosts import Death
-from restate_node.sim.loop import SimLoop, simulate
 from restate_node.types.fabric import RpcCode, RpcFailure
 from restate_node.types.ids import PlainNodeId
 from restate_node.types.log_messages import (
@@ -39,19 +38,7 @@ from restate_node.types.nodes import StorageState
 from restate_node.types.offsets import LogletOffset, Lsn, to_offset
 from restate_node.types.records import RecordBatch
 
-Story = Callable[[World], Awaitable[None]]
 T = TypeVar("T")
-
-
-def tell(story: Story, seeds: range = range(3), hosts: int = 3) -> None:
-    for seed in seeds:
-
-        async def main(loop: SimLoop) -> None:
-            world = World(loop, hosts=hosts)
-            await world.start()
-            await story(world)
-
-        simulate(seed, main)
 
 
 class Book:

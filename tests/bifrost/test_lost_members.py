@@ -7,36 +7,23 @@ the middle of a burst, so that N1 holds records that nobody acknowledged.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from log_world import LOG, Host, World
+from log_world import LOG, Host, World, tell
 from test_log_scenarios import Writer, check, patient_tail, read_until
 
 from restate_node.bifrost.errors import LogUnavailable
 from restate_node.bifrost.log import SegmentRequest
 from restate_node.roles.log_server.start import StartMode
-from restate_node.sim.loop import SimLoop, simulate
 from restate_node.types.ids import PlainNodeId, SegmentIndex
 from restate_node.types.logs import ReplicatedSegment
 from restate_node.types.nodes import NodesConfiguration, StorageState
 from restate_node.types.offsets import Lsn
 
-Story = Callable[[World], Awaitable[None]]
 PAIR = (PlainNodeId(1), PlainNodeId(2))
 BURST = 100
-
-
-def tell(story: Story, seeds: range = range(3)) -> None:
-    for seed in seeds:
-
-        async def main(loop: SimLoop) -> None:
-            world = World(loop)
-            await world.start()
-            await story(world)
-
-        simulate(seed, main)
 
 
 async def bereaved(world: World) -> Writer:

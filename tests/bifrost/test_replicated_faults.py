@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from log_world import Host, World, appended, batch
+from log_world import Host, World, appended, batch, tell
 
 from restate_node.bifrost.loglet import AppendResult, Loglet, LogletUnavailable
 from restate_node.roles.log_server.service import LogServerState
 from restate_node.sim.disk import DiskFaults
 from restate_node.sim.hosts import Death
-from restate_node.sim.loop import SimLoop, simulate
 from restate_node.types.fabric import Swimlane
 from restate_node.types.log_messages import AppendStatus, LogletHeader, Records, Status, Store
 from restate_node.types.metadata import MetadataKind
 from restate_node.types.nodes import StorageState
 from restate_node.types.offsets import OLDEST_OFFSET, LogletOffset, LogletTail, TailState
 from restate_node.types.records import RecordBatch
-
-SEEDS = range(3)
-Story = Callable[[World], Awaitable[None]]
-
-
-def tell(story: Story, seeds: range = SEEDS) -> None:
-    """Run a story in a fresh world per seed."""
-    for seed in seeds:
-
-        async def main(loop: SimLoop) -> None:
-            world = World(loop)
-            await world.start()
-            await story(world)
-
-        simulate(seed, main)
 
 
 def texts(records: Records) -> list[str]:

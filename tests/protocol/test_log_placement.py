@@ -65,7 +65,7 @@ def segment(nodeset: str, copies: int = 2, sequencer: GenerationalNodeId = ME) -
     )
 
 
-CLOSED = SealMarker(Lsn(9), SegmentIndex(1), 1, {"reason": CLOSED_FOR_READERS})
+CLOSED = SealMarker(Lsn(9), SegmentIndex(1), 1, CLOSED_FOR_READERS)
 
 
 def default(copies: int = 2, size: int = 0) -> ProviderConfiguration:
