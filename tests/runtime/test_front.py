@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import http.client
+import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +15,7 @@ import structlog
 import uvloop
 from google.protobuf.empty_pb2 import Empty
 
+from restate_node.runtime.real import listener
 from restate_node.runtime.real.control_plane import ControlPlane
 from restate_node.runtime.real.control_plane_methods import GrpcMethod, Page
 from restate_node.runtime.real.front import FRAME_MAGIC, Front, FrontOptions
@@ -64,6 +66,13 @@ async def unix_server(path: Path, serve: Callable[..., object]) -> AsyncIterator
         yield SpliceAcceptor(path)
     finally:
         server.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Give the loop turns until it holds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
 
 async def connect(front: Front) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -142,6 +151,49 @@ async def test_grpc_goes_to_the_control_plane(tmp_path: Path) -> None:
             answer = await channel.unary_unary(f"/{NODE}/GetIdent")(b"", timeout=10)
             assert splice.open_count == 1
         assert node_ctl_svc_pb2.IdentResponse.FromString(answer).cluster_name == "test"
+
+
+def test_those_who_come_at_once_are_let_in_at_once(runner: asyncio.Runner, tmp_path: Path) -> None:
+    """Goal: a loaded node, whose turns take long, lets a crowd in. Method: count turns."""
+
+    async def scenario() -> None:
+        front = Front(LOCAL, Echo, SpliceAcceptor(tmp_path / "none").accept)
+        async with running(front):
+            address = (front.bound.host, front.bound.port)
+            crowd = [socket.create_connection(address, timeout=5) for _ in range(100)]
+            turns = 0
+            while front.unidentified_count < len(crowd):
+                await asyncio.sleep(0)
+                turns += 1
+                assert turns < 20
+            for connection in crowd:
+                connection.close()
+
+    runner.run(scenario())
+
+
+def test_out_of_descriptors(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goal: who cannot be let in waits, and the loop rests. Method: a limit of open files."""
+
+    async def scenario() -> None:
+        monkeypatch.setattr(listener, "PAUSE_S", 0.01)
+        front = Front(LOCAL, Echo, Echo)
+        async with running(front):
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            late = socket.socket()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (late.fileno() + 1, hard))
+            try:
+                with structlog.testing.capture_logs() as logs:
+                    late.connect((front.bound.host, front.bound.port))
+                    await until(lambda: len(logs) > 0)
+                assert "ulimit -n" in logs[0]["event"]
+                assert front.unidentified_count == 0
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            await until(lambda: front.unidentified_count == 1)
+            late.close()
+
+    runner.run(scenario())
 
 
 def test_silent_connections_are_closed(runner: asyncio.Runner, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from typing import TypeAlias, cast
 
 import structlog
 
-from restate_node.runtime.real.front_address import AddressUnusable, ListenAddress
+from restate_node.runtime.real.front_address import ListenAddress
+from restate_node.runtime.real.listener import Listener, listen
 
 logger = structlog.get_logger(__name__)
 
@@ -86,30 +87,16 @@ class Front:
 
     async def run(self) -> None:
         """Accept until cancelled; raises AddressUnusable. Handed-over connections live on."""
-        server = await self._listen()
-        host, port = server.sockets[0].getsockname()[:2]
-        self._bound = ListenAddress(host, port)
+        sockets = await listen(self._address, self.options.backlog_max)
+        listener = Listener(sockets, lambda: Greeting(self))
+        self._bound = listener.bound
         self.started.set()
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            server.close()
+            listener.close()
             for transport in list(self._unidentified):
                 transport.abort()
-
-    async def _listen(self) -> asyncio.Server:
-        try:
-            return await asyncio.get_running_loop().create_server(
-                lambda: Greeting(self),
-                self._address.host,
-                self._address.port,
-                backlog=self.options.backlog_max,
-            )
-        except OSError as error:
-            raise AddressUnusable(
-                f"cannot listen on {self._address}: {error.strerror or error}; "
-                "stop the process that uses it, or set another bind-address or bind-port"
-            ) from error
 
     def admit(self, transport: asyncio.Transport) -> bool:
         """Counts a new connection; False if there are too many unidentified ones."""

@@ -17,7 +17,8 @@ from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from restate_node.runtime.real.front_address import AddressUnusable, ListenAddress
+from restate_node.runtime.real.front_address import ListenAddress
+from restate_node.runtime.real.listener import listen
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -62,32 +63,18 @@ class HttpServer:
 
     async def run(self) -> None:
         """Serve until cancelled; raises AddressUnusable if the address cannot be bound."""
-        listener = self._listen()
-        host, port = listener.getsockname()[:2]
-        self._bound = ListenAddress(host, port)
+        sockets = await listen(self._address, self._options.backlog_max)
+        self._bound = ListenAddress(*sockets[0].getsockname()[:2])
         server = uvicorn_server(self._application, self._options, self.started.set)
-        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        serving = asyncio.ensure_future(server.serve(sockets=sockets))
         try:
             await asyncio.shield(serving)
         finally:
             server.should_exit = True
             await asyncio.wait([serving], timeout=self._options.stop_grace_s + STOP_MARGIN_S)
             serving.cancel()
-            listener.close()
-
-    def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
-        try:
-            return socket.create_server(
-                (self._address.host, self._address.port),
-                family=family,
-                backlog=self._options.backlog_max,
-            )
-        except OSError as error:
-            raise AddressUnusable(
-                f"cannot listen on {self._address}: {error.strerror or error}; "
-                "stop the process that uses it, or set another bind-address or bind-port"
-            ) from error
+            for listening in sockets:
+                listening.close()
 
 
 def _know_all_statuses() -> None:
