@@ -144,11 +144,6 @@ class Appender:
         self.submit(batch, resolve)
         return await committed
 
-    def move_on(self, failed: SegmentIndex) -> None:
-        """Leave the segment behind: it was sealed, or is about to be."""
-        if self._segment is not None and self._segment.index == failed:
-            self._fall_back(failed)
-
     async def run(self) -> None:
         """Find an open segment whenever there is none; what is pending at the end fails."""
         try:

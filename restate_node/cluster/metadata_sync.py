@@ -71,10 +71,6 @@ class MetadataSync:
         for kind in MetadataKind:
             await self._fetch_from_store(kind)
 
-    async def refresh_one(self, kind: MetadataKind) -> bool:
-        """Read one object from the store now; False when the store did not answer."""
-        return await self._fetch_from_store(kind)
-
     async def _wait(self, revision: int, seconds: float) -> None:
         try:
             async with asyncio.timeout(max(0.0, seconds)):

@@ -13,7 +13,7 @@ is known to be committed:
  - In the open segment the bound is the global tail: highest heard of, from any answer.
  - In a sealed segment the bound is the base of the next one, which the chain has fixed. All below
    is replicated, though log servers may not have heard so: such reads pass their global tail.
- - A log server may lack records that others have. Then `Sources` names the next one to ask.
+ - A log server may lack records that others have. Then the reader asks the next one.
 
 Invariants: deliveries are contiguous, gaps included; each LSN comes once; nothing at or above the
 bound is delivered, whatever an answer contains.
@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from restate_node.protocol.loglet_runs import Span, part, span
-from restate_node.types.ids import GenerationalNodeId, PlainNodeId
 from restate_node.types.log_messages import Records, StoredRun
 from restate_node.types.logs import Chain, InMemorySegment, ReplicatedSegment, SealMarker, Segment
 from restate_node.types.offsets import OLDEST_OFFSET, LogletOffset, Lsn, to_lsn, to_offset
@@ -189,33 +188,3 @@ class ReadCursor:
         gap = Gap(self.position, Lsn(stop - 1))
         self.position = Lsn(stop)
         return gap
-
-
-class Sources:
-    """Whom to ask for the next record of a replicated loglet."""
-
-    __slots__ = ("_order", "_tried")
-
-    def __init__(
-        self,
-        shuffled: Sequence[PlainNodeId],
-        here: PlainNodeId,
-        sequencer: GenerationalNodeId,
-    ) -> None:
-        """`shuffled`: the readable members in random order; this node goes first, then the
-        sequencer's, which is likely to have the records in memory."""
-        rank = {here: 0, sequencer.id: 1} if here != sequencer.id else {here: 0}
-        self._order = tuple(sorted(shuffled, key=lambda node: rank.get(node, 2)))
-        self._tried: set[PlainNodeId] = set()
-
-    def choose(self) -> PlainNodeId | None:
-        """The best source not tried for this record; None when all were: pause, `begin`, retry."""
-        return next((node for node in self._order if node not in self._tried), None)
-
-    def lacks(self, node: PlainNodeId) -> None:
-        """The node does not have the next record, or did not answer."""
-        self._tried.add(node)
-
-    def begin(self) -> None:
-        """The position moved, or a pause is over: all are worth asking again."""
-        self._tried.clear()

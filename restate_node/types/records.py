@@ -13,7 +13,7 @@ of the log.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 RECORD_BYTES_MAX = 32 * 1024 * 1024
@@ -85,11 +85,6 @@ def check(batch: RecordBatch) -> bool:
         return sum(1 for _ in iterate(batch.body)) == batch.count
     except MalformedBatch:
         return False
-
-
-def total_bytes(batches: Iterable[RecordBatch]) -> int:
-    """Bytes of all bodies."""
-    return sum(len(batch.body) for batch in batches)
 
 
 def _advance(view: memoryview, position: int, records: int) -> int:

@@ -55,10 +55,6 @@ class ContentPattern:
     def __str__(self) -> str:
         return f"{self.kind}/{self.subtype}"
 
-    @property
-    def is_concrete(self) -> bool:
-        return "*" not in (self.kind, self.subtype)
-
     def matches(self, content_type: str) -> bool:
         """Parameters such as charset do not count; upper and lower case differ."""
         kind, _, subtype = content_type.partition(";")[0].strip().partition("/")
@@ -282,11 +278,6 @@ class Schema:
         """Its latest revision."""
         deployment = self._latest.get(name)
         return None if deployment is None else deployment.services[name]
-
-    def supports(self, service: str, deployment: str) -> bool:
-        """Whether a deployment knows a service, in whatever revision."""
-        known = self.deployments.get(deployment)
-        return known is not None and service in known.services
 
     def handler(
         self,

@@ -15,7 +15,6 @@ from restate_node.protocol.read_cursor import (
     ReadFrom,
     ReadStep,
     Run,
-    Sources,
 )
 from restate_node.types.ids import (
     GenerationalNodeId,
@@ -195,17 +194,3 @@ def test_any_sources_give_the_whole_log(seed: int) -> None:
                     b"%d" % one for one in expected
                 ]
     assert position == cursor.position == 21
-
-
-def test_sources_prefer_what_is_near() -> None:
-    """Goal: this node, the sequencer's, then any. Method: exhaust, begin again."""
-    nodes = [PlainNodeId(number) for number in (4, 2, 3, 1)]
-    sources = Sources(nodes, PlainNodeId(1), SEQUENCER)
-    order: list[int] = []
-    while (node := sources.choose()) is not None:
-        order.append(node)
-        sources.lacks(node)
-    assert order == [1, 2, 4, 3]
-    sources.begin()
-    assert sources.choose() == 1
-    assert Sources(nodes[:1], PlainNodeId(2), SEQUENCER).choose() == 4

@@ -59,7 +59,6 @@ def test_new_calls_go_to_the_highest_revision() -> None:
     )
     latest = known.latest_deployment("Greeter")
     assert latest is not None and latest.id == "dp_12"
-    assert known.supports("Greeter", "dp_13") and not known.supports("Other", "dp_13")
     resolved = known.handler("Greeter", "greet")
     assert resolved is not None and (resolved.deployment, resolved.revision) == ("dp_12", 3)
     pinned = known.handler("Greeter", "greet", deployment="dp_11")

@@ -51,11 +51,6 @@ class LocalSequencer:
     def is_sealed(self) -> bool:
         return self.known_tail.value.is_sealed
 
-    @property
-    def end_status(self) -> AppendStatus:
-        """What a sealed sequencer answers: SEALED, or RECONFIGURE when its nodeset failed it."""
-        return self._end
-
     def append(self, batch: RecordBatch, on_appended: OnAppended) -> bool:
         """See `Loglet.append`; batches are stored in the order of the calls."""
         refused = self._sequencer.submit(batch, on_appended)

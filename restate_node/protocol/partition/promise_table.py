@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -12,7 +11,6 @@ from restate_node.protocol.partition.tables import (
     Mutation,
     StateOwner,
     TableReader,
-    owner_in,
     owner_prefix,
     rows_of,
 )
@@ -55,13 +53,6 @@ def without_promises(tables: TableReader, owner: StateOwner) -> list[Mutation]:
     """Forget all of a workflow."""
     prefix = owner_prefix(PROMISE, owner)
     return [Mutation(key, None) for key, _ in rows_of(tables, prefix)]
-
-
-def all_promises(tables: TableReader) -> Iterator[tuple[StateOwner, str, PromiseRecord]]:
-    """All of the partition."""
-    for key, value in rows_of(tables, PROMISE):
-        owner, position = owner_in(key)
-        yield owner, key[position:].decode(), decode_promise(value)
 
 
 def decode_promise(raw: bytes) -> PromiseRecord:

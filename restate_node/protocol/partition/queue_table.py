@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +12,6 @@ from restate_node.protocol.partition.tables import (
     TableReader,
     owner_in,
     owner_prefix,
-    rows_of,
     successor,
 )
 from restate_node.types.invocations import RawInvocationId
@@ -55,12 +53,6 @@ def first_waiting(tables: TableReader, owner: StateOwner) -> Waiting | None:
     for key, value in tables.scan(prefix, successor(prefix), rows_max=1):
         return _waiting(key, value)
     return None
-
-
-def all_waiting(tables: TableReader) -> Iterator[Waiting]:
-    """Everybody in all inboxes of the partition."""
-    for key, value in rows_of(tables, INBOX):
-        yield _waiting(key, value)
 
 
 def _waiting(key: bytes, value: bytes) -> Waiting:

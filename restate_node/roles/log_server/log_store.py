@@ -166,11 +166,6 @@ class LogStore:
         start, end = _DATA_KEY.pack(loglet, OLDEST_OFFSET), _DATA_KEY.pack(loglet, tail)
         return DeleteRange(DATA, start, end)
 
-    def loglets(self) -> list[LogletId]:
-        """Every loglet with persisted state."""
-        rows = self.store.scan(METADATA, b"l", b"m", rows_max=1_000_000, bytes_max=1 << 30)
-        return [LogletId(int.from_bytes(key[1:], "big")) for key, _ in rows]
-
     def marker(self) -> bytes | None:
         """The storage marker, None in a database that never had one."""
         return self.store.get(METADATA, _MARKER_KEY)

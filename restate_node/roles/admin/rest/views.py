@@ -6,7 +6,6 @@ Empty parts are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from restate_node.types.durations import duration_text
@@ -245,8 +244,3 @@ def _text(duration_ms: int | None) -> str | None:
 
 def _first(own: int | None, default: int) -> int:
     return default if own is None else own
-
-
-def sorted_by_name(views: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """In an order that does not change from answer to answer."""
-    return sorted(views, key=lambda view: view["name"])
