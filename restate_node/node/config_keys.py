@@ -47,7 +47,6 @@ KNOWN_UNUSED = frozenset(
         "worker.invoker.memory-limit",
         "worker.invoker.message-size-warning",
         "worker.invoker.per-invocation-*",
-        "worker.invoker.request-compression-threshold",
         "worker.invoker.request-identity-expiration",
         "worker.rule-book-poll-interval",
         "worker.self-proposal-queue-memory-limit",

@@ -46,11 +46,7 @@ from restate_node.runtime.real.ingress_server import IngressServer
 from restate_node.runtime.real.loop import LoopStall, LoopWatchdog
 from restate_node.runtime.real.objects import open_objects
 from restate_node.runtime.real.service_identity import IdentityKeyError
-from restate_node.runtime.real.service_transport import (
-    RealServiceTransport,
-    request_signer,
-    transport_options,
-)
+from restate_node.runtime.real.service_transport import open_services
 from restate_node.runtime.real.unix_http_server import SOCKET_PATH_BYTES_MAX
 from restate_node.runtime.services import ServiceTransport
 from restate_node.runtime.tasks import ShutdownCause, TaskKind
@@ -141,10 +137,9 @@ def _services(options: NodeOptions) -> ServiceTransport | None:
     if not {Role.WORKER, Role.ADMIN} & set(options.roles):
         return None
     try:
-        signer = request_signer(options, RealClock())
+        return open_services(options, RealClock())
     except IdentityKeyError as error:
         raise StartError(str(error)) from None
-    return RealServiceTransport(transport_options(options), signer)
 
 
 async def _serve_edges(

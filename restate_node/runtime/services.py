@@ -1,5 +1,8 @@
 """The services of users, as seen by a node: HTTP exchanges whose two directions are independent.
 
+Where a service is a function on AWS Lambda, an exchange is one call of it, and behaves like
+HTTP/1.1.
+
 An invocation is one exchange. Over HTTP/2 both sides talk whenever they like until both have
 finished; over HTTP/1.1 the request is sent whole before the response is read. The caller does not
 need to know which: it opens, sends, finishes, receives.
@@ -14,8 +17,8 @@ Two errors, because the caller must know one thing: may the service have begun t
     ServiceUnreachable   no byte of the request was processed; safe to repeat as it is
     ExchangeBroken       it may have been processed, in part or whole
 
-A port with two implementations that pass one contract suite: `runtime.real.service_transport` and
-`sim.services`.
+A port with two implementations that pass one contract suite: `runtime.real.service_transport`,
+with `runtime.real.service_lambda` behind it for functions, and `sim.services`.
 
 Invariants
     1. Memory is bounded: what a service sends ahead of `receive` stays within its flow-control
@@ -49,10 +52,16 @@ class HttpVersion(Enum):
 
 @dataclass(frozen=True, slots=True)
 class EndpointAddress:
-    """Where a deployment answers: `http(s)://host[:port][/prefix]` and how to speak to it."""
+    """Where a deployment answers, `http(s)://host[:port][/prefix]` or the ARN of a function, and
+    how to speak to it.
+    """
 
     uri: str
     http_version: HttpVersion = HttpVersion.NEGOTIATED
+    assume_role_arn: str | None = None
+    """Whose permissions a function is called with; None: those of the node."""
+    unpacks_zstd: bool = False
+    """A function that takes compressed requests, and may compress its responses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,11 @@ class FailureCause(Enum):
     RESET = "reset"
     CLOSED = "connection closed"
     PROTOCOL = "protocol violation"
-    TOO_LARGE = "response too large"
+    TOO_LARGE = "too large"
+    DENIED = "not allowed"
+    BUSY = "busy"
+    """Asked again, it may do better."""
+    FAILED = "the function failed"
     ABORTED = "aborted"
 
 

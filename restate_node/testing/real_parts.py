@@ -17,11 +17,7 @@ from restate_node.runtime.real.clock import RealClock
 from restate_node.runtime.real.front_address import ListenAddress
 from restate_node.runtime.real.http_server import HttpServer
 from restate_node.runtime.real.ingress_server import IngressServer
-from restate_node.runtime.real.service_transport import (
-    RealServiceTransport,
-    request_signer,
-    transport_options,
-)
+from restate_node.runtime.real.service_transport import open_services
 from restate_node.runtime.services import EndpointAddress, Exchange, RequestHead, ServiceTransport
 from restate_node.runtime.tasks import TaskKind
 from restate_node.sim.hosts import Incarnation
@@ -57,9 +53,7 @@ class RealSurroundings:
         return self.time
 
     def services(self, incarnation: Incarnation) -> ServiceTransport:
-        real = RealServiceTransport(
-            transport_options(self.options), request_signer(self.options, self.time)
-        )
+        real = open_services(self.options, self.time)
         return MixedTransport(self.in_memory, self.in_memory.mount(incarnation), real)
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
+from restate_node.types.function_arns import is_arn
 from restate_node.types.ids import Version
 from restate_node.types.invocations import Retention
 from restate_node.types.options import InvocationRetryOptions, NodeOptions, OnAttemptsExhausted
@@ -43,6 +44,12 @@ class HttpVersion(Enum):
 
     HTTP_11 = "HTTP/1.1"
     HTTP_2 = "HTTP/2.0"
+
+
+class Compression(Enum):
+    """What a function on AWS Lambda understands: its payloads are limited. Names of JSON."""
+
+    ZSTD = "Zstd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +170,14 @@ class Deployment:
     id: str
     """`dp_1…`."""
     uri: str
+    """`http(s)://…`, or the ARN of a function on AWS Lambda."""
     mode: ProtocolMode
     http_version: HttpVersion
+    """Functions count as HTTP/1.1: one direction after the other."""
+    assume_role_arn: str | None = None
+    """Whose permissions a function is called with; None: those of the node."""
+    compression: Compression | None = None
+    """Of large requests to a function."""
     additional_headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """Sent with every request; they often hold credentials."""
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -173,6 +186,11 @@ class Deployment:
     protocol_version_max: int = 5
     sdk_version: str | None = None
     services: Mapping[str, Service] = field(default_factory=dict[str, Service])
+
+    @property
+    def is_function(self) -> bool:
+        """It is reached through AWS Lambda instead of HTTP."""
+        return is_arn(self.uri)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from restate_node.types.options import OnAttemptsExhausted
 from restate_node.types.schema import (
     WORKFLOW_RUN_HANDLER,
     Body,
+    Compression,
     ContentPattern,
     Handler,
     InputRules,
@@ -115,6 +116,7 @@ class _Manifest(msgspec.Struct, rename="camel"):
     max_protocol_version: _ProtocolVersion
     services: list[_Service]
     protocol_mode: Literal["BIDI_STREAM", "REQUEST_RESPONSE"] | None = None
+    lambda_compression: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Manifest:
     protocol_version_min: int
     protocol_version_max: int
     services: tuple[Service, ...]
+    compression: Compression | None = None
+    """What the SDK can unpack, where it runs as a function on AWS Lambda."""
 
 
 def parse_manifest(content_type: str | None, body: bytes) -> Manifest:
@@ -166,7 +170,9 @@ def _build(shape: _Manifest) -> Manifest:
     _check_unique("service", [service.name for service in services])
     bidirectional = shape.protocol_mode == "BIDI_STREAM"
     mode = ProtocolMode.BIDIRECTIONAL if bidirectional else ProtocolMode.REQUEST_RESPONSE
-    return Manifest(mode, least, most, services)
+    # Another compression than ours is as good as none: it is an offer.
+    compression = Compression.ZSTD if shape.lambda_compression == "zstd" else None
+    return Manifest(mode, least, most, services, compression)
 
 
 def _build_service(shape: _Service) -> Service:

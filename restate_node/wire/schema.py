@@ -3,12 +3,14 @@
     {"version": 1, "subscriptions": [], "deployments_v2": [
       {"id": "dp_1…", "created_at": ms, "sdk_version": …,
        "supported_protocol_versions": {start, end},
-       "ty": {"Http": {address, http_version, protocol_type}}, "delivery_options": …, "metadata": …,
+       "ty": {"Http": {address, http_version, protocol_type}}
+             | {"Lambda": {arn, assume_role_arn, compression}},
+       "delivery_options": …, "metadata": …,
        "services": [{"name", "ty", "revision", "public", "handlers": [{"name", "target_ty", …}]}]}]}
 
 The layout is Restate's, so that its tools can look at it: durations of services are texts
 (`1m 30s`), those of handlers are seconds and nanoseconds. What says nothing is left out.
-Deployments on AWS Lambda and schemas before `deployments_v2` are refused.
+Schemas before `deployments_v2` are refused.
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from restate_node.types.durations import duration_text, parse_duration_ms
+from restate_node.types.function_arns import is_arn
 from restate_node.types.ids import Version
 from restate_node.types.options import OnAttemptsExhausted
 from restate_node.types.schema import (
     Body,
+    Compression,
     ContentPattern,
     Deployment,
     Handler,
@@ -129,8 +133,15 @@ class _Http(msgspec.Struct):
     protocol_type: str
 
 
-class _DeploymentType(msgspec.Struct, rename="pascal"):
-    http: _Http | UnsetType = UNSET
+class _Lambda(msgspec.Struct):
+    arn: str
+    assume_role_arn: str | None = None
+    compression: Literal["Zstd"] | UnsetType | None = UNSET
+
+
+class _DeploymentType(msgspec.Struct):
+    http: _Http | UnsetType = msgspec.field(name="Http", default=UNSET)
+    function: _Lambda | UnsetType = msgspec.field(name="Lambda", default=UNSET)
 
 
 class _Versions(msgspec.Struct):
@@ -189,15 +200,10 @@ def _build_schema(shape: _Schema) -> Schema:
 
 
 def _build_deployment(shape: _Deployment) -> Deployment:
-    http = shape.ty.http
-    if isinstance(http, UnsetType):
-        raise ValueError(f"deployment {shape.id} is not reached over HTTP: not supported")
     services = [_build_service(service) for service in shape.services]
     return Deployment(
         id=shape.id,
-        uri=http.address,
-        mode=ProtocolMode(http.protocol_type),
-        http_version=HttpVersion(http.http_version),
+        **_build_place(shape),
         additional_headers=shape.delivery_options.additional_headers,
         metadata={} if isinstance(shape.metadata, UnsetType) else shape.metadata,
         created_at_ms=shape.created_at,
@@ -206,6 +212,27 @@ def _build_deployment(shape: _Deployment) -> Deployment:
         sdk_version=shape.sdk_version,
         services=_by("service", {service.name: service for service in services}, len(services)),
     )
+
+
+def _build_place(shape: _Deployment) -> dict[str, Any]:
+    """How the deployment is reached."""
+    http, function = shape.ty.http, shape.ty.function
+    if not isinstance(http, UnsetType):
+        return {
+            "uri": http.address,
+            "mode": ProtocolMode(http.protocol_type),
+            "http_version": HttpVersion(http.http_version),
+        }
+    if isinstance(function, UnsetType) or not is_arn(function.arn):
+        text = f"deployment {shape.id} is reached neither over HTTP nor by an ARN: not supported"
+        raise ValueError(text)
+    return {
+        "uri": function.arn,
+        "mode": ProtocolMode.REQUEST_RESPONSE,
+        "http_version": HttpVersion.HTTP_11,
+        "assume_role_arn": function.assume_role_arn,
+        "compression": Compression(function.compression) if function.compression else None,
+    }
 
 
 def _build_service(shape: _Service) -> Service:
@@ -323,10 +350,9 @@ def _of_duration(shape: _Duration | None) -> int | None:
 
 
 def _deployment_shape(deployment: Deployment) -> _Deployment:
-    http = _Http(deployment.uri, deployment.http_version.value, deployment.mode.value)
     return _Deployment(
         id=deployment.id,
-        ty=_DeploymentType(http),
+        ty=_place_shape(deployment),
         created_at=deployment.created_at_ms,
         supported_protocol_versions=_Versions(
             deployment.protocol_version_min, deployment.protocol_version_max
@@ -336,6 +362,15 @@ def _deployment_shape(deployment: Deployment) -> _Deployment:
         sdk_version=deployment.sdk_version,
         metadata=dict(deployment.metadata) or UNSET,
     )
+
+
+def _place_shape(deployment: Deployment) -> _DeploymentType:
+    if deployment.is_function:
+        compression = deployment.compression.value if deployment.compression else UNSET
+        function = _Lambda(deployment.uri, deployment.assume_role_arn, compression)
+        return _DeploymentType(function=function)
+    http = _Http(deployment.uri, deployment.http_version.value, deployment.mode.value)
+    return _DeploymentType(http)
 
 
 def _service_shape(service: Service) -> _Service:

@@ -1,4 +1,4 @@
-"""Asking a deployment what it is: `GET /discover`.
+"""Asking a deployment what it is: `GET /discover`, of a function on AWS Lambda too.
 
     address, headers ─▶ ServiceTransport ─▶ SDK ─▶ endpoint manifest ─▶ Deployment
 
@@ -22,6 +22,7 @@ from restate_node.runtime.services import (
     fetch,
 )
 from restate_node.runtime.services import HttpVersion as TransportVersion
+from restate_node.types.function_arns import is_arn
 from restate_node.types.schema import Deployment, HttpVersion, ProtocolMode
 from restate_node.wire.endpoint_manifest import ACCEPT, BadManifest, parse_manifest
 
@@ -34,6 +35,7 @@ _PASSING: Final = (
     FailureCause.CLOSED,
     FailureCause.RESET,
     FailureCause.GOAWAY,
+    FailureCause.BUSY,
 )
 """Nobody listens yet; or a connection ended that was open from before it was replaced."""
 SHOWN_BYTES_MAX: Final = 512
@@ -53,12 +55,16 @@ class DeploymentAddress:
     """Where a deployment is, and how to ask it."""
 
     uri: str
+    """Or an ARN."""
     use_http_11: bool
     additional_headers: Mapping[str, str]
+    assume_role_arn: str | None = None
 
     @property
     def version(self) -> TransportVersion:
         """Over TLS, HTTP/1.1 is a wish that ALPN may exceed."""
+        if is_arn(self.uri):
+            return TransportVersion.HTTP_1_1
         if not self.use_http_11:
             return TransportVersion.HTTP_2
         secure = self.uri.startswith("https:")
@@ -75,7 +81,8 @@ async def discover(
         **{name.lower(): value for name, value in address.additional_headers.items()},
     }
     head = RequestHead("GET", "/discover", tuple(headers.items()))
-    answer = await _ask(transport, EndpointAddress(address.uri, address.version), head)
+    where = EndpointAddress(address.uri, address.version, address.assume_role_arn)
+    answer = await _ask(transport, where, head)
     if answer.head.status != 200:
         shown = answer.body[:SHOWN_BYTES_MAX].decode(errors="replace")
         text = f"'{address.uri}' answered with status code {answer.head.status}: {shown}"
@@ -93,6 +100,8 @@ async def discover(
         # HTTP/1.1 carries one direction after the other, whatever the SDK could do otherwise.
         mode=manifest.mode if http_2 else ProtocolMode.REQUEST_RESPONSE,
         http_version=HttpVersion.HTTP_2 if http_2 else HttpVersion.HTTP_11,
+        assume_role_arn=address.assume_role_arn,
+        compression=manifest.compression if is_arn(address.uri) else None,
         additional_headers=dict(address.additional_headers),
         protocol_version_min=manifest.protocol_version_min,
         protocol_version_max=manifest.protocol_version_max,

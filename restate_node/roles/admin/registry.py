@@ -65,7 +65,9 @@ class DeploymentChange:
     """How a deployment is to be reached from now on; None leaves it."""
 
     uri: str | None = None
+    """An ARN, too: then `assume_role_arn` holds as well, given or not."""
     use_http_11: bool | None = None
+    assume_role_arn: str | None = None
     additional_headers: Mapping[str, str] | None = None
     overwrite: bool = False
     dry_run: bool = False
@@ -174,10 +176,14 @@ class SchemaRegistry:
 def _address_after(known: Deployment, change: DeploymentChange) -> DeploymentAddress:
     use_http_11 = change.use_http_11
     if use_http_11 is None:
-        use_http_11 = known.http_version is HttpVersion.HTTP_11
+        use_http_11 = known.http_version is HttpVersion.HTTP_11 and not known.is_function
     headers = change.additional_headers
+    role = change.assume_role_arn
+    if change.uri is None and role is None:
+        role = known.assume_role_arn
     return DeploymentAddress(
         change.uri or known.uri,
         use_http_11,
         known.additional_headers if headers is None else headers,
+        role,
     )

@@ -1,12 +1,4 @@
-"""An S3 client that lives on a thread of its own.
-
-aiobotocore does much between its awaits: half a second to read the description of the service,
-milliseconds to sign a request or to parse an answer. On the loop of a node each of these would be a
-pause in which it answers nobody, and peers would take it for dead. So the client has a loop on
-another thread; only whole results and pieces of bytes cross over.
-
-    node's loop     await run(call) ─┐                     ┌─ result
-    client's loop                    └─ client, call(client) ┘
+"""An S3 client that lives on a thread of its own: `runtime.real.aws_thread` says why.
 
 The library is imported there too, at the first request: a node without a bucket never pays its
 forty megabytes. `run` may be cancelled; the request is then cancelled on its own loop.
@@ -18,18 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
-from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Final, TypeAlias, TypeVar
 
+from restate_node.runtime.real.aws_thread import AwsThread
 from restate_node.types.options import SnapshotOptions
 
 CONNECT_SECONDS_MAX: Final = 5
 SILENCE_SECONDS_MAX: Final = 30
 CONNECTIONS_MAX: Final = 32
-CLOSE_SECONDS_MAX: Final = 5.0
 _REGION_OF_OTHERS = "us-east-1"
 """What services that know no regions expect in a signature."""
 
@@ -44,46 +34,19 @@ class S3Client:
 
     def __init__(self, options: SnapshotOptions) -> None:
         self._options = options
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._ended: Future[None] = Future()
+        self._thread = AwsThread("s3")
         self._client: Client | None = None
         self._resources = AsyncExitStack()
         self._connecting = asyncio.Lock()  # bound to the client's loop, where it is first used
 
     async def run(self, call: Call[Result]) -> Result:
         """The result of `call(client)`, called on the client's loop; raises what it raises."""
-        return await self._across(self._called(call))
+        return await self._thread.run(self._called(call))
 
     async def close(self) -> None:
         """Close the connections and end the thread. Idempotent."""
-        loop, self._loop = self._loop, None
         self._client = None
-        if loop is None:
-            return
-        closing = asyncio.run_coroutine_threadsafe(self._resources.aclose(), loop)
-        await asyncio.wait([asyncio.wrap_future(closing)], timeout=CLOSE_SECONDS_MAX)
-        loop.call_soon_threadsafe(loop.stop)
-        await asyncio.wait([asyncio.wrap_future(self._ended)], timeout=CLOSE_SECONDS_MAX)
-
-    async def _across(self, activity: Coroutine[Any, Any, Result]) -> Result:
-        if self._loop is None:
-            self._loop = self._start()
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(activity, self._loop))
-
-    def _start(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.new_event_loop()
-        ended = self._ended = Future()
-
-        def live() -> None:
-            try:
-                loop.run_forever()
-            finally:
-                loop.close()
-                ended.set_result(None)
-
-        # A daemon: a process that ends in a hurry must not hang on a slow bucket.
-        threading.Thread(target=live, name="s3", daemon=True).start()
-        return loop
+        await self._thread.close(self._resources.aclose)
 
     # -- on the client's loop
 

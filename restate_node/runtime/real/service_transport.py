@@ -2,6 +2,7 @@
 
     service_transport ─▶ service_pool ─▶ service_http2 | service_http1 ─▶ service_connecting
          exchanges        per address        streams                          sockets, TLS, guard
+               └───────▶ service_lambda                  functions on AWS Lambda, by their ARN
 
 A request that the service verifiably did nothing with (refused stream, GOAWAY) is sent once more
 on another connection without its caller noticing: connections end all the time, and an invocation
@@ -14,12 +15,15 @@ The repetition runs in the task that waits for the response, so nothing runs in 
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from restate_node.runtime.ports import Clock
 from restate_node.runtime.real.service_identity import Ed25519Signer
+from restate_node.runtime.real.service_lambda import LambdaTransport
+from restate_node.runtime.real.service_lambda_clients import LambdaOptions
 from restate_node.runtime.real.service_pool import ServicePool
 from restate_node.runtime.real.service_stream import (
     Peer,
@@ -36,8 +40,10 @@ from restate_node.runtime.services import (
     HttpVersion,
     RequestHead,
     ResponseHead,
+    ServiceTransport,
     ServiceUnreachable,
 )
+from restate_node.types.function_arns import is_arn
 from restate_node.types.options import NodeOptions
 
 ALPN: Final = {
@@ -47,6 +53,8 @@ ALPN: Final = {
 }
 POOLS_SWEPT: Final = 64
 """Above this many addresses, pools without connections are forgotten before one is added."""
+SESSION_NAME_CHARACTERS_MAX: Final = 64
+"""Of AWS."""
 WINDOW_BYTES_MAX: Final = 2**31 - 1
 """Of the standard."""
 REPEATABLE: Final = frozenset({FailureCause.GOAWAY, FailureCause.RESET})
@@ -68,6 +76,42 @@ def transport_options(options: NodeOptions) -> ServiceTransportOptions:
         allow_link_local=invoker.allow_link_local_addresses,
         additional_headers=(("x-restate-cluster-name", options.cluster_name),),
     )
+
+
+def open_services(options: NodeOptions, clock: Clock) -> ServiceTransport:
+    """As a node is configured. Raises IdentityKeyError."""
+    invoker, signer = options.worker.invoker, request_signer(options, clock)
+    over_http = transport_options(options)
+    session_name = re.sub(r"[^\w+=,.@-]", "-", f"restate-{options.cluster_name}", flags=re.ASCII)
+    functions = LambdaTransport(
+        LambdaOptions(
+            profile=invoker.aws_profile,
+            external_id=invoker.aws_assume_role_external_id,
+            session_name=session_name[:SESSION_NAME_CHARACTERS_MAX],
+            connect_timeout_ms=invoker.connect_timeout_ms,
+        ),
+        signer,
+        over_http.additional_headers,
+        invoker.request_compression_threshold_bytes,
+    )
+    return ServicesAndFunctions(RealServiceTransport(over_http, signer), functions)
+
+
+class ServicesAndFunctions:
+    """Each by its address."""
+
+    def __init__(self, services: ServiceTransport, functions: ServiceTransport) -> None:
+        self._services = services
+        self._functions = functions
+
+    async def open(self, address: EndpointAddress, head: RequestHead) -> Exchange:
+        """See the port."""
+        chosen = self._functions if is_arn(address.uri) else self._services
+        return await chosen.open(address, head)
+
+    async def close(self) -> None:
+        """See the port."""
+        await asyncio.gather(self._services.close(), self._functions.close())
 
 
 def request_signer(options: NodeOptions, clock: Clock) -> RequestSigner:

@@ -1,4 +1,4 @@
-"""`/deployments`: registering, looking, updating, removing.
+"""`/deployments`: registering, looking, updating, removing. An address is a `uri` or an `arn`.
 
 POST   /deployments                    discover and register; 201, or 200 if it was known
 GET    /deployments[/{deployment}]
@@ -31,6 +31,7 @@ from restate_node.roles.admin.rest.views import (
     detailed_deployment_view,
     registration_view,
 )
+from restate_node.types.function_arns import is_arn, parse_function_arn, parse_role_arn
 from restate_node.types.schema import Deployment, HandlerDefaults
 from restate_node.types.textual_ids import IdKind, parse_id
 from restate_node.wire.storage_codec import CodecError
@@ -46,6 +47,7 @@ Result = TypeVar("Result")
 class _Register(msgspec.Struct):
     uri: str | None = None
     arn: str | None = None
+    assume_role_arn: str | None = None
     additional_headers: dict[str, str] | None = None
     use_http_11: bool = False
     force: bool | None = None
@@ -57,6 +59,7 @@ class _Register(msgspec.Struct):
 class _Update(msgspec.Struct):
     uri: str | None = None
     arn: str | None = None
+    assume_role_arn: str | None = None
     additional_headers: dict[str, str] | None = None
     use_http_11: bool | None = None
     overwrite: bool = False
@@ -72,14 +75,17 @@ class Deployments:
 
     async def register(self, request: Request) -> Response:
         wanted = await read(request, _Register)
-        _refuse_lambda(wanted.arn)
-        if wanted.uri is None:
-            raise Refused(422, "The request field 'uri' is missing: where is the deployment?")
+        address = _address(wanted)
+        if address is None:
+            raise Refused(
+                422, "The request field 'uri', or 'arn', is missing: where is the deployment?"
+            )
         headers = _checked_headers(wanted.additional_headers or {})
+        role = _role(wanted, address)
         registered = await changing(
             self._registry.register(
                 Registration(
-                    address=DeploymentAddress(normal_uri(wanted.uri), wanted.use_http_11, headers),
+                    address=DeploymentAddress(address, wanted.use_http_11, headers, role),
                     metadata=wanted.metadata or {},
                     force=bool(wanted.force),
                     breaking=wanted.breaking,
@@ -106,11 +112,11 @@ class Deployments:
     async def update(self, request: Request) -> Response:
         deployment = _deployment_id(request)
         wanted = await read(request, _Update)
-        _refuse_lambda(wanted.arn)
-        headers = wanted.additional_headers
+        address, headers = _address(wanted), wanted.additional_headers
         change = DeploymentChange(
-            uri=None if wanted.uri is None else normal_uri(wanted.uri),
+            uri=address,
             use_http_11=wanted.use_http_11,
+            assume_role_arn=_role(wanted, address or self._find(request).uri),
             additional_headers=None if headers is None else _checked_headers(headers),
             overwrite=wanted.overwrite,
             dry_run=wanted.dry_run,
@@ -153,6 +159,35 @@ async def changing(work: Awaitable[Result]) -> Result:
         raise Refused(503, f"the registry cannot be changed now: {error}; try again") from None
 
 
+def _address(wanted: _Register | _Update) -> str | None:
+    """Where the deployment is, in one spelling; raises Refused."""
+    if wanted.uri is not None:
+        if wanted.arn is not None:
+            raise Refused(422, "The request has both 'uri' and 'arn': which of them is it?")
+        return normal_uri(wanted.uri)
+    if wanted.arn is None:
+        return None
+    try:
+        return str(parse_function_arn(wanted.arn))
+    except ValueError as error:
+        raise _invalid("arn", error) from None
+
+
+def _role(wanted: _Register | _Update, address: str) -> str | None:
+    if not wanted.assume_role_arn:
+        return None
+    try:
+        if not is_arn(address):
+            raise ValueError("a role can only be assumed to call a function on AWS Lambda")
+        return parse_role_arn(wanted.assume_role_arn)
+    except ValueError as error:
+        raise _invalid("assume_role_arn", error) from None
+
+
+def _invalid(field: str, error: ValueError) -> Refused:
+    return Refused(400, f"The request field '{field}' is invalid. Reason: {error}")
+
+
 def normal_uri(uri: str) -> str:
     """One spelling for one address; raises Refused for what is no address over HTTP."""
     try:
@@ -160,8 +195,7 @@ def normal_uri(uri: str) -> str:
             raise ValueError(f"not more than {URI_CHARACTERS_MAX} ASCII characters")
         return _normal(urlsplit(uri.strip()))
     except ValueError as error:
-        text = f"The request field 'uri' is invalid. Reason: {uri[:256]!r}: {error}"
-        raise Refused(400, text) from None
+        raise _invalid("uri", ValueError(f"{uri[:256]!r}: {error}")) from None
 
 
 def _normal(parts: SplitResult) -> str:
@@ -191,8 +225,3 @@ def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise Refused(422, f"additional_headers: {name[:64]!r} is no usable HTTP header")
     return {name.lower(): value for name, value in headers.items()}
-
-
-def _refuse_lambda(arn: str | None) -> None:
-    if arn is not None:
-        raise Refused(501, "deployments on AWS Lambda are not supported: register a uri")

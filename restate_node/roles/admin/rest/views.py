@@ -136,9 +136,7 @@ def handler_view(deployment: Deployment, service: Service, handler: Handler) -> 
 def _deployment(deployment: Deployment) -> dict[str, Any]:
     return {
         "id": deployment.id,
-        "uri": deployment.uri,
-        "protocol_type": deployment.mode.value,
-        "http_version": deployment.http_version.value,
+        **_place(deployment),
         **_given(
             additional_headers=dict(deployment.additional_headers) or None,
             metadata=dict(deployment.metadata) or None,
@@ -147,6 +145,24 @@ def _deployment(deployment: Deployment) -> dict[str, Any]:
         "min_protocol_version": deployment.protocol_version_min,
         "max_protocol_version": deployment.protocol_version_max,
         **_given(sdk_version=deployment.sdk_version),
+    }
+
+
+def _place(deployment: Deployment) -> dict[str, Any]:
+    """How it is reached. Of functions everybody knows that they answer requests one by one."""
+    if not deployment.is_function:
+        return {
+            "uri": deployment.uri,
+            "protocol_type": deployment.mode.value,
+            "http_version": deployment.http_version.value,
+        }
+    compression = deployment.compression
+    return {
+        "arn": deployment.uri,
+        **_given(
+            assume_role_arn=deployment.assume_role_arn,
+            compression=None if compression is None else compression.value,
+        ),
     }
 
 

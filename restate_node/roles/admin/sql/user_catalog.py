@@ -7,14 +7,11 @@ this module sees only what it shows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from restate_node.roles.admin.sql.sources import KnownRows, Restriction, RowScan, RowSource
 from restate_node.types.introspection import SYS_DEPLOYMENT, SYS_SERVICE, Source, Table
 from restate_node.types.targets import ServiceType
-
-DEPLOYMENT_KIND: Final = "http"
-"""The only kind there is: deployments are reached over HTTP."""
 
 
 class RegisteredService(Protocol):
@@ -38,6 +35,9 @@ class RegisteredDeployment(Protocol):
 
     @property
     def uri(self) -> str: ...
+
+    @property
+    def is_function(self) -> bool: ...
 
     @property
     def created_at_ms(self) -> int: ...
@@ -88,7 +88,7 @@ def _deployment_row(deployment: RegisteredDeployment) -> list[Any]:
     return SYS_DEPLOYMENT.row(
         {
             "id": deployment.id,
-            "ty": DEPLOYMENT_KIND,
+            "ty": "lambda" if deployment.is_function else "http",
             "endpoint": deployment.uri,
             "created_at": deployment.created_at_ms,
             "min_service_protocol_version": deployment.protocol_version_min,

@@ -254,7 +254,8 @@ class Attempt:
         deployment = self._place.deployment
         is_old = deployment.http_version is registered.HttpVersion.HTTP_11
         version = HttpVersion.HTTP_1_1 if is_old else HttpVersion.HTTP_2
-        return EndpointAddress(deployment.uri, version)
+        unpacks_zstd = deployment.compression is registered.Compression.ZSTD
+        return EndpointAddress(deployment.uri, version, deployment.assume_role_arn, unpacks_zstd)
 
     def _head(self) -> RequestHead:
         handler = self._place.handler
