@@ -12,7 +12,6 @@ Pure. Driven by `runtime.real.service_lambda`.
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -60,7 +59,7 @@ def decode_answer(data: bytes) -> FunctionAnswer:
         shape = msgspec.json.decode(data, type=_Answer)
         told = shape.body or ""
         body = b64decode(told, validate=True) if shape.is_base64_encoded else told.encode()
-    except (msgspec.MsgspecError, RecursionError, UnicodeError, binascii.Error) as error:
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise BadAnswer(f"the function did not answer as a Restate SDK does: {error}") from None
     headers = tuple((name.lower(), str(value)) for name, value in (shape.headers or {}).items())
     return FunctionAnswer(shape.status_code, headers, body)

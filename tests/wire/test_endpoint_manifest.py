@@ -10,6 +10,7 @@ import pytest
 
 from restate_node.types.schema import (
     Body,
+    Compression,
     ContentPattern,
     InputRules,
     NoBody,
@@ -165,3 +166,13 @@ def test_bytes_that_are_no_json() -> None:
     for body in (b"", b"{", b"\xff", b"[" * 100_000):
         with pytest.raises(BadManifest):
             parse_manifest(V4, body)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [({"lambdaCompression": "zstd"}, Compression.ZSTD), ({"lambdaCompression": None}, None),
+     ({"lambdaCompression": "later"}, None), ({}, None)],
+)  # fmt: skip
+def test_compression(told: dict[str, Any], expected: Compression | None) -> None:
+    """Goal: large requests are packed for who can unpack them. How: an offer, an unknown one."""
+    assert parse(manifest(service({"name": "h"}), **told)).compression is expected

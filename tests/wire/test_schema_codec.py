@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from restate_node.types.options import OnAttemptsExhausted
-from restate_node.types.schema import Body, ContentPattern, HttpVersion, NoBody, ProtocolMode
+from restate_node.types.schema import (
+    Body,
+    Compression,
+    ContentPattern,
+    HttpVersion,
+    NoBody,
+    ProtocolMode,
+)
 from restate_node.types.targets import ServiceType, TargetKind
 from restate_node.wire.schema import decode_schema, encode_schema
 from restate_node.wire.storage_codec import CodecError, decode_any, encode_shape
@@ -18,6 +25,7 @@ from restate_node.wire.storage_codec import CodecError, decode_any, encode_shape
 BLOBS = Path(__file__).parent / "blobs"
 OPTIONS = json.loads((BLOBS / "schema_registry.options.json").read_text())
 """Registered with Restate 1.7.12; every option of the manifest is set."""
+ARN = "arn:aws:lambda:eu-central-1:123456789012:function:my-fn:3"
 
 
 @pytest.mark.parametrize("name", ["three2.store.schema_registry", "unprov.GetMetadata.schema"])
@@ -65,9 +73,31 @@ def changed(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
+    "told",
+    [
+        {"arn": ARN, "assume_role_arn": None},
+        {"arn": ARN, "assume_role_arn": "arn:aws:iam::1:role/x"},
+        {"arn": ARN, "assume_role_arn": None, "compression": "Zstd"},
+    ],
+)
+def test_functions(told: dict[str, Any]) -> None:
+    """Goal: functions on AWS Lambda, as Restate 1.7.12 writes them, are read and written."""
+    shape = changed(ty={"Lambda": told})
+    schema = decode_schema(encode_shape(shape))
+    (deployment,) = schema.deployments.values()
+    assert deployment.is_function and deployment.uri == ARN
+    assert deployment.mode is ProtocolMode.REQUEST_RESPONSE
+    assert deployment.assume_role_arn == told["assume_role_arn"]
+    assert deployment.compression is (Compression.ZSTD if "compression" in told else None)
+    assert decode_any(encode_schema(schema)) == shape
+
+
+@pytest.mark.parametrize(
     ("shape", "reason"),
     [
-        (changed(ty={"Lambda": {"arn": "arn:x"}}), "not reached over HTTP"),
+        (changed(ty={"Carrier": {"pigeon": "coo"}}), "neither over HTTP nor by an ARN"),
+        (changed(ty={"Lambda": {"arn": "http://x"}}), "neither over HTTP nor by an ARN"),
+        (changed(ty={"Lambda": {"arn": "arn:x", "compression": "Gzip"}}), "Gzip"),
         (changed(services=[{"name": "x"}]), "missing required field"),
         (changed(services=OPTIONS["deployments_v2"][0]["services"] * 2), "listed twice"),
         (changed(created_at="1"), "Expected"),

@@ -29,6 +29,8 @@ COUNTER = service(
 )  # fmt: skip
 SIGNUP = service("Signup", "WORKFLOW", {"name": "run"}, {"name": "status", "ty": "SHARED"})
 URI = "http://host:9080/"
+ARN = "arn:aws:lambda:eu-central-1:123456789012:function:greeter:1"
+ROLE = "arn:aws:iam::123456789012:role/invoker"
 UNKNOWN = "dp_14hZJ9Uizbmw6Oz6JIGSecN"
 
 
@@ -136,6 +138,56 @@ async def test_http_11_is_request_response(bench: Bench) -> None:
     assert shown["info"][0]["code"] == "RT0021" and "1m 1s" in shown["info"][0]["message"]
 
 
+async def test_functions_on_aws_lambda(bench: Bench) -> None:
+    """Goal: what Restate 1.7.12 stores and shows of them; 200 and the same id when it is known."""
+    bench.endpoints.manifests[ARN] = manifest(GREETER, lambdaCompression="zstd")
+    reply = await bench.post("/deployments", arn=ARN, assume_role_arn=ROLE, use_http_11=False)
+    assert reply.status == 201
+    ((address, head),) = bench.endpoints.asked
+    assert (address.uri, address.assume_role_arn) == (ARN, ROLE)
+    assert (head.method, head.path) == ("GET", "/discover")
+    shown = (await bench.call("GET", f"/deployments/{reply.json['id']}")).json
+    handler = shown.pop("services")[0]
+    assert handler["inactivity_timeout"] == "0s"
+    assert shown == {
+        "id": reply.json["id"],
+        "arn": ARN,
+        "assume_role_arn": ROLE,
+        "compression": "Zstd",
+        "created_at": "2026-11-23T06:42:27.571000000Z",
+        "min_protocol_version": 5,
+        "max_protocol_version": 7,
+        "sdk_version": "sdk/1",
+    }
+    again = await bench.post("/deployments", arn=ARN)
+    assert (again.status, again.json["id"]) == (200, reply.json["id"])
+
+
+async def test_update_of_a_function(bench: Bench) -> None:
+    """Goal: as on Restate 1.7.12: a role stays until there is another, or another ARN; functions
+    become addresses and back. Method: a row of changes.
+    """
+    other = ARN.removesuffix("1") + "2"
+    for address in (ARN, other, URI):
+        bench.endpoints.manifests[address] = manifest(GREETER)
+    deployment = (await bench.post("/deployments", arn=ARN, assume_role_arn=ROLE)).json["id"]
+    path = f"/deployments/{deployment}"
+
+    async def changed(**change: Any) -> tuple[str | None, str | None, str | None]:
+        shown = (await bench.patch(path, **change)).json
+        return shown.get("arn"), shown.get("assume_role_arn"), shown.get("uri")
+
+    assert await changed(additional_headers={"x-a": "1"}) == (ARN, ROLE, None)
+    assert await changed(assume_role_arn=f"{ROLE}2") == (ARN, f"{ROLE}2", None)
+    assert await changed(arn=other) == (other, None, None)
+    assert await changed(arn=other, assume_role_arn=ROLE) == (other, ROLE, None)
+    assert await changed(uri=URI) == (None, None, URI)
+    assert (await bench.call("GET", path)).json["http_version"] == "HTTP/2.0"
+    (await bench.patch(path, assume_role_arn=ROLE)).refused(400)
+    (await bench.patch(path, arn="arn:x")).refused(400)
+    assert await changed(arn=ARN) == (ARN, None, None)
+
+
 async def test_dry_run_registers_nothing(bench: Bench) -> None:
     """Goal: the answer of a registration, and nothing stored."""
     await bench.register(URI, GREETER, dry_run=True)
@@ -210,7 +262,10 @@ async def test_refusals_of_the_registry(bench: Bench) -> None:
         ({"uri": "http://x/" + "y" * 5000}, 400),
         ({"uri": URI, "additional_headers": {"a b": "c"}}, 422),
         ({"uri": URI, "additional_headers": {"a": "b\r\nc: d"}}, 422),
-        ({"arn": "arn:aws:lambda:eu-central-1:123456789012:function:x:1"}, 501),
+        ({"arn": ARN.removesuffix(":1")}, 400),
+        ({"arn": ARN, "assume_role_arn": "admin"}, 400),
+        ({"arn": ARN, "uri": URI}, 422),
+        ({"uri": URI, "assume_role_arn": ROLE}, 400),
     ],
 )
 async def test_registrations_that_make_no_sense(
@@ -326,11 +381,11 @@ def references(document: Any) -> list[str]:
 
 
 async def test_registry_that_cannot_be_read_is_left_alone(bench: Bench) -> None:
-    """Goal: what another server registered is not destroyed. Method: a deployment on Lambda."""
+    """Goal: what another server registered is not destroyed. Method: one of another kind."""
     deployment = await bench.register(URI, GREETER)
     stored = bench.store.values["schema_registry"]
     foreign = json.loads(stored.data[1:])
-    foreign["deployments_v2"][0]["ty"] = {"Lambda": {"arn": "arn:x"}}
+    foreign["deployments_v2"][0]["ty"] = {"Carrier": {"pigeon": "coo"}}
     blob = stored.data[:1] + json.dumps(foreign).encode()
     bench.store.values["schema_registry"] = VersionedValue(stored.version, blob)
     message = (await bench.post("/deployments", uri=URI, force=True)).refused(500)

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import random
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any, cast
 
+import pytest
+import zstandard
+
+from restate_node.runtime.real.service_lambda import LambdaTransport
+from restate_node.runtime.real.service_lambda_clients import LambdaOptions
 from restate_node.runtime.real.service_transport import RealServiceTransport
-from restate_node.runtime.services import EndpointAddress, HttpVersion, ServiceTransport
+from restate_node.runtime.request_identity import Unsigned
+from restate_node.runtime.services import (
+    EndpointAddress,
+    Headers,
+    HttpVersion,
+    RequestHead,
+    ServiceTransport,
+)
 from restate_node.sim.hosts import Incarnation
 from restate_node.sim.services import CallerGone, ServiceCall, SimServices
+from tests.runtime.function_api import answer, function_api
 from tests.runtime.service_servers import ServerPlan, http1_server, http2_server
 
 HTML = (("content-type", "text/html"),)
@@ -119,5 +134,61 @@ async def simulated_place() -> AsyncIterator[Place]:
     await transport.close()
 
 
-PLACES = [http2_place, http1_place, simulated_place]
+class FunctionServiceCall:
+    """What a service sees of an event."""
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        self.head = RequestHead(event["httpMethod"], event["path"], tuple(event["headers"].items()))
+        body = b64decode(event["body"])
+        packed = event["headers"].get("content-encoding") == "zstd"
+        self._body = zstandard.decompress(body) if packed else body
+        self.status = 0
+        self.headers: Headers = ()
+        self.out = bytearray()
+
+    async def receive(self) -> bytes:
+        taken, self._body = self._body, b""
+        return taken
+
+    def start(self, status: int, headers: Headers = ()) -> None:
+        self.status, self.headers = status, headers
+
+    def send(self, data: bytes) -> None:
+        self.out += data
+
+    async def drained(self) -> None:
+        """There is no flow."""
+
+    def answer(self) -> dict[str, Any]:
+        body, headers = bytes(self.out), dict(self.headers)
+        if len(body) > 1024 * 1024:
+            body, headers["content-encoding"] = zstandard.compress(body), "zstd"
+        return answer(body, self.status, headers)
+
+
+@asynccontextmanager
+async def function_place() -> AsyncIterator[Place]:
+    services, arn = Services(), "arn:aws:lambda:eu-central-1:1:function:f:1"
+    address = EndpointAddress(arn, HttpVersion.HTTP_1_1, unpacks_zstd=True)
+    nobody = EndpointAddress("arn:aws:lambda:eu-central-1:1:function:nobody:1")
+
+    async def serve(event: dict[str, Any]) -> Any:
+        call = FunctionServiceCall(event)
+        await services.serve(cast("ServiceCall", call))
+        return call.answer()
+
+    async with function_api() as api:
+        api.functions[arn] = serve
+        transport = LambdaTransport(LambdaOptions(), Unsigned(), (), 4 * 1024 * 1024)
+        yield Place(transport, address, nobody, services)
+        await transport.close()
+
+
+CONNECTED_PLACES = [http2_place, http1_place, simulated_place]
+"""Those that know at once that nobody is there."""
+PLACES = [
+    *CONNECTED_PLACES,
+    # The library of AWS takes its time to start: half a second per test.
+    pytest.param(function_place, marks=pytest.mark.slow),
+]
 DUPLEX_PLACES = [http2_place, simulated_place]

@@ -17,11 +17,17 @@ from restate_node.runtime.services import (
 )
 from tests.runtime.service_servers import limited
 
-from .service_places import DUPLEX_PLACES, PIECE, PLACES, Place
+from .service_places import CONNECTED_PLACES, DUPLEX_PLACES, PIECE, PLACES, Place
 
 
 @pytest.fixture(params=PLACES, ids=lambda opened: opened.__name__)
 async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    async with request.param() as opened:
+        yield opened
+
+
+@pytest.fixture(params=CONNECTED_PLACES, ids=lambda opened: opened.__name__)
+async def connected(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     async with request.param() as opened:
         yield opened
 
@@ -129,11 +135,11 @@ async def test_large_request_waits_for_its_service(place: Place) -> None:
 
 
 @limited
-async def test_nobody_there(place: Place) -> None:
+async def test_nobody_there(connected: Place) -> None:
     """Goal: safe to repeat, in one line that names the address. Method: nobody listens."""
     with pytest.raises(ServiceUnreachable, match="refused") as caught:
-        await place.transport.open(place.nobody, post("/echo"))
-    assert str(caught.value).startswith(place.nobody.uri)
+        await connected.transport.open(connected.nobody, post("/echo"))
+    assert str(caught.value).startswith(connected.nobody.uri)
     assert caught.value.cause is FailureCause.REFUSED
     assert "\n" not in str(caught.value)
 

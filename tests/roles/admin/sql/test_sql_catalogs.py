@@ -94,6 +94,10 @@ class Deployment:
     protocol_version_min: int = 5
     protocol_version_max: int = 7
 
+    @property
+    def is_function(self) -> bool:
+        return self.uri.startswith("arn:")
+
 
 @dataclass(frozen=True)
 class Registered:
@@ -102,10 +106,11 @@ class Registered:
     deployments: dict[str, Deployment]
 
 
+ARN = "arn:aws:lambda:eu-central-1:1:function:f:1"
 REGISTERED = Registered(
     {
         "dp_1b": Deployment("dp_1b", {"Counter": Service(2), "Greeter": Service(1, public=False)}),
-        "dp_1a": Deployment("dp_1a", {"Counter": Service(1)}),
+        "dp_1a": Deployment("dp_1a", {"Counter": Service(1)}, ARN),
     }
 )
 
@@ -122,7 +127,7 @@ async def test_services_are_shown_in_their_latest_revision() -> None:
         *("dp_1b", "http", "http://127.0.0.1:9080/", 1_795_000_000_000, 5, 7),
         ["Counter", "Greeter"],
     ]
-    assert [row[0] for row in deployments] == ["dp_1b", "dp_1a"]
+    assert [row[:3] for row in deployments[1:]] == [["dp_1a", "lambda", ARN]]
 
 
 async def test_other_tables_come_from_partitions_or_from_nobody() -> None:
