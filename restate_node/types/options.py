@@ -373,19 +373,14 @@ class InvokerOptions:
         flag("Call services at link-local addresses, among them the metadata of clouds, too."),
     ] = False
     aws_profile: Annotated[
-        str | None,
-        text("Profile of the AWS configuration files, to call functions on AWS Lambda with."),
+        str | None, text("Profile of the AWS files, to call functions on AWS Lambda with.")
     ] = None
     aws_assume_role_external_id: Annotated[
         str | None,
         text("External ID for roles that are assumed. The variable AWS_EXTERNAL_ID goes first."),
     ] = None
     request_compression_threshold_bytes: Annotated[
-        int,
-        size(
-            "Larger requests are compressed, for functions on AWS Lambda that can take it.",
-            minimum=0,
-        ),
+        int, size("Larger requests to functions that unpack zstd are compressed.", minimum=0)
     ] = 4 * MEBIBYTE
     request_identity_expiration_ms: Annotated[
         int, duration("How long a signature of a request is good.", minimum=SECOND_MS)
