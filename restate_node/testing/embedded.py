@@ -162,7 +162,9 @@ class Cluster(Client):
         return placed
 
     async def register_url(self, uri: str, *, use_http_11: bool = False) -> None:
-        """Register services that listen at an address; in real time only. Raises NotRegistered."""
+        """Register services that listen at an address, or a function on AWS Lambda by its ARN; in
+        real time only. Raises NotRegistered.
+        """
         if self._time is not None:
             raise NotPossible("there are no sockets in virtual time: register an ASGI application")
         await self._register(uri, use_http_11=use_http_11)
