@@ -29,7 +29,7 @@ ASSUMED = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15
 <AssumeRoleResult><AssumedRoleUser><Arn>arn:aws:sts::1:assumed-role/r/s</Arn>
 <AssumedRoleId>A:s</AssumedRoleId></AssumedRoleUser><Credentials>
 <AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey>
-<SessionToken>token</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>
+<SessionToken>token</SessionToken><Expiration>{expiration}</Expiration></Credentials>
 </AssumeRoleResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>
 </AssumeRoleResponse>"""
 DENIED = """<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error>
@@ -74,6 +74,8 @@ class FunctionApi:
     roles: list[dict[str, list[str]]] = field(default_factory=list[dict[str, list[str]]])
     """Forms of AssumeRole."""
     denied_role: str = ""
+    expiration: str = "2099-01-01T00:00:00Z"
+    """Of the credentials that a role has."""
     url: str = ""
 
     async def invoke(self, request: web.Request) -> web.StreamResponse:
@@ -96,7 +98,9 @@ class FunctionApi:
         self.roles.append(form)
         if form["RoleArn"] == [self.denied_role]:
             return web.Response(status=403, text=DENIED, content_type="text/xml")
-        return web.Response(text=ASSUMED, content_type="text/xml")
+        return web.Response(
+            text=ASSUMED.format(expiration=self.expiration), content_type="text/xml"
+        )
 
     @contextmanager
     def reached(self) -> Generator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -132,6 +133,24 @@ async def test_roles() -> None:
         ]
         assert keys == [ROLE_KEY, ROLE_KEY, NODE_KEY]
         assert caller.api.asked[0].headers["X-Amz-Security-Token"] == "token"
+
+
+@limited
+async def test_roles_are_renewed() -> None:
+    """Goal: a node goes on when the credentials of a role expire. Method: they last ten minutes,
+    which is too short to rely on: each call asks for new ones.
+    """
+    soon = datetime.now(UTC) + timedelta(minutes=9)
+    async with calling() as caller:
+        caller.api.expiration = soon.strftime("%Y-%m-%dT%H:%M:%SZ")
+        for _ in range(2):
+            assert (await caller.call(role=ROLE)).body == b"hi"
+        assert len(caller.api.roles) >= 2
+        caller.api.expiration = "2099-01-01T00:00:00Z"
+        await caller.call(role=ROLE)
+        count = len(caller.api.roles)
+        await caller.call(role=ROLE)
+        assert len(caller.api.roles) == count
 
 
 @limited
