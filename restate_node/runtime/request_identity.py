@@ -4,8 +4,8 @@
     x-restate-jwt-v1: <header>.<claims>.<signature>    each part base64url without padding
 
 The header names the public key as services are told it: `publickeyv1_` and the raw key in base58.
-The claims say for which path and from when to when the token is good. The signature is Ed25519 over
-the first two parts with the dot between them.
+The claims say for which path, for which object if there is one, and from when to when the token is
+good. The signature is Ed25519 over the first two parts with the dot between them.
 
 Pure; the key itself is held by `runtime.real.service_identity`.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from restate_node.runtime.services import Headers
@@ -31,15 +32,17 @@ _ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 class RequestSigner(Protocol):
     """Makes the identity headers of a request."""
 
-    def headers(self, path: str) -> Headers:
-        """For a request to `path`, below the prefix of the deployment's address."""
+    def headers(self, path: str, key: str = "") -> Headers:
+        """For a request to `path`, below the prefix of the deployment's address, for the object of
+        that key.
+        """
         ...
 
 
 class Unsigned:
     """A cluster without a key says so, and a service that insists on one can tell its user."""
 
-    def headers(self, path: str) -> Headers:
+    def headers(self, path: str, key: str = "") -> Headers:
         return UNSIGNED
 
 
@@ -59,18 +62,31 @@ def key_id(public_key: bytes) -> str:
     return PUBLIC_KEY_PREFIX + base58(public_key)
 
 
-def signed_token(
-    key: str, path: str, now_seconds: int, valid_seconds: int, sign: Callable[[bytes], bytes]
-) -> str:
-    """A token for `path`. It begins as long before now as it lasts after: clocks differ."""
-    header = {"typ": "JWT", "alg": "EdDSA", "kid": key}
-    claims = {
-        "aud": path,
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token is for: a path, and the key of an object, or empty."""
+
+    path: str
+    key: str
+    now_seconds: int
+    valid_seconds: int
+
+
+def signed_token(key_name: str, claims: Claims, sign: Callable[[bytes], bytes]) -> str:
+    """A token, by the key of that name. It begins as long before now as it lasts after: clocks
+    differ.
+    """
+    now_seconds, valid_seconds = claims.now_seconds, claims.valid_seconds
+    header = {"typ": "JWT", "alg": "EdDSA", "kid": key_name}
+    claimed: dict[str, str | int] = {
+        "aud": claims.path,
         "nbf": now_seconds - valid_seconds,
         "iat": now_seconds,
         "exp": now_seconds + valid_seconds,
     }
-    signed = f"{_part(header)}.{_part(claims)}"
+    if claims.key:
+        claimed["sub"] = claims.key
+    signed = f"{_part(header)}.{_part(claimed)}"
     return f"{signed}.{_base64(sign(signed.encode()))}"
 
 

@@ -71,6 +71,8 @@ class RequestHead:
     method: str
     path: str
     headers: Headers = ()
+    key: str = ""
+    """Of the object that it is for, if there is one: a signature covers it."""
 
 
 @dataclass(frozen=True, slots=True)

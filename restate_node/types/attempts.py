@@ -29,6 +29,8 @@ PROTOCOL_VIOLATION: Final = 571
 """One side sent what the protocol does not allow there."""
 ATTEMPT_FAILED: Final = 500
 """Nobody gave a better reason."""
+UNSUPPORTED_MEDIA_TYPE: Final = 415
+"""An SDK does not speak the version that its deployment was registered with."""
 
 
 class ErrorCode(StrEnum):
@@ -41,10 +43,14 @@ class ErrorCode(StrEnum):
     SERVICE_ERROR = "RT0007"
     """The SDK said that it failed."""
     UNREACHABLE = "RT0010"
-    """The connection failed, or ended too soon."""
+    """The connection failed, or ended too soon; or a proxy says that nobody is there."""
     NO_DEPLOYMENT = "RT0011"
     PROTOCOL_VIOLATION = "RT0012"
+    """What is no answer of an SDK: another status, another content type, other messages."""
+    VERSION_REFUSED = "RT0015"
     JOURNAL_MISMATCH = "RT0016"
+    BUSY = "RT0023"
+    """The service, or a proxy before it, takes no more requests now."""
 
 
 class MalformedMessage(ValueError):

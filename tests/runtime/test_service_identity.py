@@ -86,6 +86,16 @@ def test_token_is_what_services_verify(tmp_path: Path) -> None:
     key.public_key().verify(decoded(signature), f"{header}.{claims}".encode())
 
 
+def test_token_for_an_object() -> None:
+    """Goal: a token names the object it is for, and is used for no other. Method: two keys."""
+    signer = Ed25519Signer(Ed25519PrivateKey.generate(), Watch())
+    subjects = [
+        json.loads(decoded(dict(signer.headers("/a", key))["x-restate-jwt-v1"].split(".")[1]))
+        for key in ("Ä/1", "b", "")
+    ]
+    assert [claims.get("sub") for claims in subjects] == ["Ä/1", "b", None]
+
+
 def test_tokens_are_used_again_while_fresh() -> None:
     """Goal: one signature for many requests, never a stale one. Method: move the clock."""
     watch = Watch()

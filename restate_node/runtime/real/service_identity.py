@@ -2,7 +2,7 @@
 writes it.
 
 A signature takes as long as a small exchange takes otherwise, and is good for a minute: a token is
-used again for the same path until a sixth of its time has passed.
+used again for the same path and key until a sixth of its time has passed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from restate_node.runtime.ports import Clock
-from restate_node.runtime.request_identity import key_id, signed_headers, signed_token
+from restate_node.runtime.request_identity import Claims, key_id, signed_headers, signed_token
 from restate_node.runtime.services import Headers
 
-PATHS_MAX: Final = 4_096
-"""Paths with a token in memory; there is one per handler."""
+TOKENS_MAX: Final = 4_096
+"""In memory: one per handler, and one per handler and object."""
 REUSED_PART: Final = 6
 
 
@@ -34,7 +34,7 @@ class Ed25519Signer:
         self._key = key
         self._clock = clock
         self._valid_seconds = valid_seconds
-        self._tokens: dict[str, tuple[int, Headers]] = {}
+        self._tokens: dict[tuple[str, str], tuple[int, Headers]] = {}
         self.public_key = key_id(key.public_key().public_bytes_raw())
 
     @classmethod
@@ -51,16 +51,16 @@ class Ed25519Signer:
             raise IdentityKeyError(f"{option}: not an Ed25519 key; make one with openssl genpkey")
         return cls(key, clock, valid_seconds)
 
-    def headers(self, path: str) -> Headers:
+    def headers(self, path: str, key: str = "") -> Headers:
         now_seconds = self._clock.unix_ms() // 1000
-        made_seconds, headers = self._tokens.get(path, (0, ()))
+        made_seconds, headers = self._tokens.get((path, key), (0, ()))
         # A clock that was set back makes the token one from the future: not used again.
         if headers and 0 <= now_seconds - made_seconds <= self._valid_seconds // REUSED_PART:
             return headers
-        if len(self._tokens) >= PATHS_MAX:
+        if len(self._tokens) >= TOKENS_MAX:
             self._tokens.clear()
-        key = self.public_key
-        token = signed_token(key, path, now_seconds, self._valid_seconds, self._key.sign)
+        claims = Claims(path, key, now_seconds, self._valid_seconds)
+        token = signed_token(self.public_key, claims, self._key.sign)
         headers = signed_headers(token)
-        self._tokens[path] = now_seconds, headers
+        self._tokens[path, key] = now_seconds, headers
         return headers

@@ -95,7 +95,7 @@ class LambdaTransport:
             target = Target(address, parse_function_arn(address.uri))
         except ValueError as error:
             raise ServiceUnreachable(address, FailureCause.BAD_ADDRESS, str(error)) from error
-        added = (*self._signer.headers(head.path), *self._additional_headers)
+        added = (*self._signer.headers(head.path, head.key), *self._additional_headers)
         full = RequestHead(head.method, head.path, (*head.headers, *added))
         return FunctionCall(self, target, full)
 

@@ -146,7 +146,7 @@ class RealServiceTransport:
         pool = self._pools.get(address) or self._add_pool(address)
         headers = (
             *head.headers,
-            *self._signer.headers(head.path),
+            *self._signer.headers(head.path, head.key),
             *self._options.additional_headers,
         )
         full = RequestHead(head.method, pool.peer.uri.prefix + head.path, headers)

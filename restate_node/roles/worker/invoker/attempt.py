@@ -16,31 +16,25 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
-from typing import Final, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 from restate_node.protocol.invocation import session as said
-from restate_node.protocol.invocation.retry import wait_asked_for_ms
 from restate_node.protocol.invocation.session import Session, SessionOptions
 from restate_node.protocol.partition.effects import Stored
 from restate_node.roles.worker.invoker.callees import UnknownCallee, look_up
 from restate_node.roles.worker.invoker.context import Reporter, Services
+from restate_node.roles.worker.invoker.place import BODY_SHOWN_MAX, Place
 from restate_node.roles.worker.term import RecordTooLarge
 from restate_node.runtime.services import (
-    EndpointAddress,
     Exchange,
-    HttpVersion,
-    RequestHead,
     ResponseHead,
     ServiceError,
 )
-from restate_node.types import schema as registered
 from restate_node.types.attempts import AttemptFailure, ErrorCode, SessionBegin
-from restate_node.types.invocations import RawInvocationId, id_text
+from restate_node.types.invocations import RawInvocationId
 from restate_node.types.journal import AwaitPoint, Entry, MessageType
 from restate_node.types.journal_commands import Call
-from restate_node.types.schema import Deployment, ProtocolMode, ResolvedHandler
 from restate_node.types.wal import (
     AttemptProgress,
     Completed,
@@ -49,24 +43,6 @@ from restate_node.types.wal import (
     RunEnd,
     Suspended,
 )
-
-CONTENT_TYPE: Final = "application/vnd.restate.invocation.v"
-BODY_SHOWN_MAX: Final = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an attempt goes, and what holds for it."""
-
-    deployment: Deployment
-    handler: ResolvedHandler
-    protocol_version: int
-    pins: bool
-    """Its first entries pin an invocation to the deployment; until then it may go to the next."""
-
-    @property
-    def is_bidirectional(self) -> bool:
-        return self.deployment.mode is ProtocolMode.BIDIRECTIONAL
 
 
 class Reported:
@@ -146,13 +122,14 @@ class Attempt:
     # ------------------------------------------------------------ the conversation
 
     async def _converse(self, begin: Callable[[], SessionBegin]) -> AttemptResult:
-        exchange = await self._services.transport.open(self._address(), self._head())
+        place, transport = self._place, self._services.transport
+        exchange = await transport.open(place.address(), place.head(self._invocation))
         self._exchange = exchange
         options = SessionOptions(message_bytes_max=self._services.options.message_size_limit_bytes)
         session = self._session = Session(begin(), self._services.frames, options)
         for chunk in session.opening():
             exchange.send(chunk)
-        if not self._place.is_bidirectional:
+        if not place.is_bidirectional:
             session.finish()
             exchange.finish()
         self._watch = self._loop.call_later(self._timeout_s(), self._look)
@@ -250,42 +227,13 @@ class Attempt:
 
     # ------------------------------------------------------------ HTTP
 
-    def _address(self) -> EndpointAddress:
-        deployment = self._place.deployment
-        is_old = deployment.http_version is registered.HttpVersion.HTTP_11
-        version = HttpVersion.HTTP_1_1 if is_old else HttpVersion.HTTP_2
-        unpacks_zstd = deployment.compression is registered.Compression.ZSTD
-        return EndpointAddress(deployment.uri, version, deployment.assume_role_arn, unpacks_zstd)
-
-    def _head(self) -> RequestHead:
-        handler = self._place.handler
-        content_type = f"{CONTENT_TYPE}{self._place.protocol_version}"
-        headers = (
-            ("content-type", content_type),
-            ("accept", content_type),
-            ("x-restate-invocation-id", id_text(self._invocation)),
-            *self._place.deployment.additional_headers.items(),
-        )
-        return RequestHead("POST", f"/invoke/{handler.service}/{handler.handler}", headers)
-
     async def _check(self, head: ResponseHead) -> AttemptFailure | None:
         """An answer that is no conversation, as a failure with what it says."""
         self.server = head.header("x-restate-server")
-        content_type = head.header("content-type") or ""
-        if head.status == 200 and content_type.startswith(CONTENT_TYPE):
+        if self._place.is_conversation(head):
             return None
         assert self._exchange is not None, "it has just answered"
         body = b""
         while len(body) < BODY_SHOWN_MAX and (piece := await self._exchange.receive()):
             body += piece
-        shown = body[:BODY_SHOWN_MAX].decode("utf-8", "replace").strip()
-        text = (
-            f"{self._place.deployment.uri} answered {head.status} with content type "
-            f"{content_type or 'none'} instead of 200 with {CONTENT_TYPE}…: {shown}"
-        )
-        return AttemptFailure(
-            500,
-            " ".join(text.split()),
-            next_retry_delay_ms=wait_asked_for_ms(head.status, head.header("retry-after")),
-            error_code=ErrorCode.UNREACHABLE,
-        )
+        return self._place.refusal(head, body)

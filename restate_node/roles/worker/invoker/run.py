@@ -29,9 +29,10 @@ from restate_node.protocol.partition.invocation_table import (
 from restate_node.protocol.partition.journal_table import read_journal
 from restate_node.protocol.partition.lifecycle import owner_of
 from restate_node.protocol.partition.tables import TableReader
-from restate_node.roles.worker.invoker.attempt import Attempt, Place, Reported
+from restate_node.roles.worker.invoker.attempt import Attempt, Reported
 from restate_node.roles.worker.invoker.context import Reporter, Services
 from restate_node.roles.worker.invoker.events import paused, transient_error
+from restate_node.roles.worker.invoker.place import Place
 from restate_node.runtime.ports import Clock
 from restate_node.types.attempts import (
     ATTEMPT_FAILED,
@@ -172,7 +173,7 @@ class Run:
         if version < max(PROTOCOL_VERSION_MIN, deployment.protocol_version_min):
             text = f"{deployment.uri} and this server have no protocol version in common"
             return AttemptFailure(500, text, error_code=ErrorCode.NO_DEPLOYMENT)
-        return Place(deployment, handler, version, pins=pinned is None)
+        return Place(deployment, handler, version, pinned is None, target.key)
 
     def _begin(self, place: Place) -> SessionBegin:
         record = self._record()
