@@ -35,6 +35,7 @@ from restate_node.runtime.ports import (
     Write,
 )
 from restate_node.runtime.real.courtesy import Courtesy
+from restate_node.runtime.real.file_pieces import write_piece
 from restate_node.runtime.real.rocksdb import RocksStore, store_error
 from restate_node.runtime.real.rocksdb_options import StoreMemory
 from restate_node.runtime.real.threads import finish_in_thread
@@ -178,7 +179,7 @@ class RealDisk:
 
         def write(piece: Piece) -> None:
             with _mapped_errors(doing):
-                _write_all(file, piece)
+                write_piece(file.fileno(), piece)
             self.courtesy.wait(len(piece))
 
         try:
@@ -208,12 +209,6 @@ class RealDisk:
         for place in reversed(missing):
             place.mkdir(exist_ok=True)
             _sync_directory(place.parent)
-
-
-def _write_all(file: FileIO, piece: Piece) -> None:
-    remaining = memoryview(piece)
-    while remaining:
-        remaining = remaining[file.write(remaining) :]
 
 
 def _install(beside: Path, place: Path) -> None:

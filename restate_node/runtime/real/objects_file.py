@@ -45,7 +45,6 @@ from restate_node.runtime.ports import (
     ObjectMissing,
     ObjectStoreDenied,
     ObjectStoreUnavailable,
-    Piece,
     Pieces,
     PreconditionFailed,
     PutCondition,
@@ -53,6 +52,7 @@ from restate_node.runtime.ports import (
     Unconditional,
     Write,
 )
+from restate_node.runtime.real.file_pieces import write_piece
 from restate_node.runtime.real.threads import finish_in_thread
 
 if TYPE_CHECKING:
@@ -107,19 +107,14 @@ class _OpenFile:
 
     def take_over(self, pieces: Pieces) -> bool:
         """Write the next turn's worth of pieces; False at their end."""
+        assert self._descriptor is not None
         for _ in range(PIECES_PER_TURN):
             piece = next(pieces, None)
             if piece is None:
                 return False
-            self._write(piece)
+            with _mapped_errors("write a file of the snapshot repository"):
+                write_piece(self._descriptor, piece)
         return True
-
-    def _write(self, piece: Piece) -> None:
-        assert self._descriptor is not None
-        remaining = memoryview(piece)
-        with _mapped_errors("write a file of the snapshot repository"):
-            while remaining:
-                remaining = remaining[os.write(self._descriptor, remaining) :]
 
     def sync(self) -> None:
         assert self._descriptor is not None
