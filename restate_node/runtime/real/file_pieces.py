@@ -5,8 +5,8 @@ memory in one block, and blocks of that size are what the kernel of a virtual ma
 its host while they are free: each must be had from there again. Measured on ext4, Linux 6.18, for a
 gibibyte by three threads:
 
-    bytes per call            2 MiB    1 MiB    512 KiB and less
-    seconds of system time    2.2      0.9      0.5
+    bytes per call            2 MiB    1 MiB    512 KiB      256 KiB and less
+    seconds of system time    2.2      0.9      0.5 to 1.6   0.5
 
 The pieces themselves may be larger: reading costs the same at every size, and after each piece a
 thread may rest for the sake of appends.
