@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from restate_node.sim.history import Event
 
+JOURNAL_KEPT_SECONDS = 3.0
+"""After the end of a program, where operators work: so long it can be made again."""
+
 # ---------------------------------------------------------------- clients
 
 
@@ -67,8 +70,8 @@ class InvocationsSettled(Event):
 
 @dataclass(frozen=True, slots=True)
 class ControlOrdered(Event):
-    """An operator wants something done to an invocation: cancel, kill, pause, resume, purge; or a
-    handler wants another one cancelled, which nobody answers."""
+    """An operator wants something done to an invocation: cancel, kill, pause, resume, purge, or
+    make it again. Or a handler wants another one cancelled, which nobody answers."""
 
     node: str
     order: int

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from restate_node.protocol.invocation.awaiting import Known
 from restate_node.protocol.partition import lifecycle
-from restate_node.protocol.partition.commands import operate, progress
+from restate_node.protocol.partition.commands import operate, progress, restart
 from restate_node.protocol.partition.invocation_table import InvocationRecord, Stage
 from restate_node.protocol.partition.machine import Machine
 from restate_node.protocol.partition.tables import TableReader
@@ -94,6 +94,14 @@ def _ended_somehow(inner: Respond) -> Respond:
     return respond
 
 
+Begin = Callable[..., InvocationRecord | None]
+
+
+def _begins_nothing(inner: Begin) -> Begin:
+    del inner
+    return lambda *_: None
+
+
 OPERATOR_PLANTS: Final = (
     Plant(
         "late-report-counts",
@@ -109,6 +117,11 @@ OPERATOR_PLANTS: Final = (
         "pause-is-only-said",
         "an operator is told that an invocation was paused, and it goes on (P13)",
         (Substitution(operate, "stop", _nothing_stops),),
+    ),
+    Plant(
+        "restart-is-only-said",
+        "an operator is told that a call was made again, and nothing of it begins (P9)",
+        (Substitution(restart, "begin", _begins_nothing),),
     ),
     Plant(
         "killed-keeps-key",

@@ -63,7 +63,8 @@ def test_all_versions_of_the_service_protocol_work(versions: tuple[int, int]) ->
 
 
 def test_operators_may_do_anything_to_invocations() -> None:
-    """Goal: who is cancelled, killed, paused, resumed or purged stays so, and all others end.
+    """Goal: who is cancelled, killed, paused, resumed or purged stays so, and all others end; what
+    has ended is made again.
     Method: operators at every turn of every client.
     """
     load = Load(ALL, pause_seconds=0.1, meddling_probability=0.7, outages_max=1)

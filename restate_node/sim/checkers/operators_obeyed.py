@@ -1,5 +1,6 @@
 """P13: what an operator is told has happened: what was killed has ended so, what was paused has
-stood still. And nothing ends by force that nobody wanted to end, itself or who waits for it.
+stood still. What has ended can be made again, unless somebody purged it. And nothing ends by force
+that nobody wanted to end, itself or who waits for it.
 """
 
 from __future__ import annotations
@@ -7,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from restate_node.sim.checkers.checker import Checker
-from restate_node.sim.checkers.orders import orders_in
+from restate_node.sim.checkers.orders import COMPLETED, orders_in
 from restate_node.sim.history import History
-from restate_node.sim.history_invocations import ControlOrdered, ControlSaid, StageReached
+from restate_node.sim.history_invocations import (
+    JOURNAL_KEPT_SECONDS,
+    ControlOrdered,
+    ControlSaid,
+    StageReached,
+)
 
 DONE = "DONE"
 EXPECTED: dict[tuple[str, str], tuple[str, str]] = {
@@ -24,8 +30,15 @@ EXPECTED: dict[tuple[str, str], tuple[str, str]] = {
 BY_FORCE = ("409 killed", "409 canceled", "409 cancelled")
 
 
+AGAIN = "RESTART_AS_NEW"
+PURGING = ("PURGE", "PURGE_JOURNAL")
+SKEW_SECONDS = 1.0
+"""Clocks of leaders differ, and those of replicas that say when it ended."""
+
+
 def find(history: History) -> Iterator[str]:
     yield from _broken_promises(history)
+    yield from _not_made_again(history)
     yield from _unwanted_ends(history)
 
 
@@ -50,6 +63,28 @@ def _broken_promises(history: History) -> Iterator[str]:
                     )
             case _:
                 pass
+
+
+def _not_made_again(history: History) -> Iterator[str]:
+    """Operators only ask it of what has ended; `acknowledged_ends` looks after the new one."""
+    ordered = {event.order: event for event in history.of(ControlOrdered)}
+    ended: dict[str, float] = {}
+    for event in history.of(StageReached):
+        if event.stage == COMPLETED:
+            ended.setdefault(event.invocation, event.at)
+    orders = orders_in(history)
+    for said in history.of(ControlSaid):
+        order = ordered[said.order]
+        if order.control != AGAIN or said.status == DONE:
+            continue
+        is_late = said.at > ended[order.invocation] + JOURNAL_KEPT_SECONDS - SKEW_SECONDS
+        if said.status == "JOURNAL_MISSING" and is_late:
+            continue
+        if not any(orders.is_ordered(purge, order.invocation, said.at) for purge in PURGING):
+            yield (
+                f"{order.invocation} had ended, and was not made again when {order.node} wanted "
+                f"that at {order.at:.3f}s: {said.status.lower()} at {said.at:.3f}s"
+            )
 
 
 def _unwanted_ends(history: History) -> Iterator[str]:

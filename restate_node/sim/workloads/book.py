@@ -14,6 +14,8 @@ from restate_node.types.invocations import Invocation, RawInvocationId
 
 MET_MAX = 40
 """Invocations that are kept for operators to find, the newest ones."""
+AGAIN = "Program"
+"""A service whose calls may be made again: each does what it does under its own name."""
 SAFE_FROM_OPERATORS = ("Resolver", "tokens")
 """Others would wait for what these do, for ever."""
 
@@ -72,6 +74,8 @@ class Book:
     """Whose handlers began lately, those that others called too, and have not returned."""
     returned: dict[RawInvocationId, None] = field(default_factory=dict[RawInvocationId, None])
     """Whose handlers got to their ends."""
+    ended: deque[Invocation] = field(default_factory=lambda: deque[Invocation](maxlen=MET_MAX))
+    """What may be made again, the newest ones."""
 
     def met(self, invocation: RawInvocationId, path: str) -> None:
         """A handler has begun."""
@@ -83,6 +87,12 @@ class Book:
         self.returned[invocation] = None
         if invocation in self.running:
             self.running.remove(invocation)
+
+    def answered(self, call: OpenCall) -> None:
+        """Its user knows how it ended."""
+        del self.open[call.number]
+        if call.invocation.target.service == AGAIN and not call.is_single:
+            self.ended.append(call.invocation)
 
     def under_way(self, service: str, key: str) -> int:
         """How many calls of an object are open."""

@@ -169,7 +169,7 @@ class Caller:
         recorder = self._life.recorder
         where = (recorder.now(), self._life.name, call.number)
         recorder.add(InvocationAnswered(*where, text, not is_success))
-        del self._book.open[call.number]
+        self._book.answered(call)
         target = call.invocation.target
         if (target.service, target.handler) == ("Register", "get"):
             self._book.values[target.key] = text

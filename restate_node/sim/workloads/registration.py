@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from restate_node.cluster.metadata_errors import MetadataError
+from restate_node.sim.history_invocations import JOURNAL_KEPT_SECONDS
 from restate_node.sim.load import Load
 from restate_node.sim.workloads.workload import Client, Stage, pause
 from restate_node.sim.world import NodeLife
@@ -56,16 +57,18 @@ _RETRY: Final = RetryOverrides(
 _OVERRIDES: Final = Overrides(
     journal_retention_ms=0, inactivity_timeout_ms=300, abort_timeout_ms=1_000, retry=_RETRY
 )
-"""Journals are forgotten at once: a probe hashes all rows of a store after each transaction."""
+"""Journals are forgotten soon: a probe hashes all rows of a store after each transaction."""
 
 
 def schema(load: Load) -> Schema:
     """What is registered from then on."""
     overrides = replace(_OVERRIDES, enable_lazy_state=load.is_lazy)
+    kept_ms = int(JOURNAL_KEPT_SECONDS * 1000) if load.meddling_probability else 0
+    of_programs = replace(overrides, journal_retention_ms=kept_ms)
     objects, programs = load.versions
     deployments = (
         _deployment("dp_objects", OBJECTS, objects, _OBJECTS, overrides),
-        _deployment("dp_programs", PROGRAMS, programs, _PROGRAMS, overrides),
+        _deployment("dp_programs", PROGRAMS, programs, _PROGRAMS, of_programs),
     )
     return Schema(Version(1), {deployment.id: deployment for deployment in deployments})
 
