@@ -134,9 +134,12 @@ class Completed(msgspec.Struct, frozen=True, array_like=True, tag=0):
 
 
 class Suspended(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """The handler waits, and nothing of it runs meanwhile."""
+    """The handler waits, and nothing of it runs meanwhile. `told` is how many entries of the
+    journal its SDK knew: a signal among them that bears a name it waits for is not the one.
+    """
 
     awaiting: AwaitPoint
+    told: int = 0
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -100,12 +100,14 @@ class RunAgainNow:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Entries of a run are in the journal: `commands` of them in all, and these notifications, in
-    the order in which a handler must see them. `is_report`: they were in a report of the run.
+    """Entries of a run are in the journal: `entries` are in it by now, `commands` of these are
+    commands, and the notifications are new, in the order in which a handler must see them.
+    `is_report`: they were in a report of the run.
     """
 
     invocation: RawInvocationId
     run: int
+    entries: int
     commands: int
     notifications: tuple[Entry, ...]
     is_report: bool = False

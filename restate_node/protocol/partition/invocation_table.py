@@ -92,9 +92,11 @@ class InvocationRecord(msgspec.Struct, frozen=True, array_like=True):
     events: int = 0
     pinned: Pinned | None = None
     awaiting: AwaitPoint | None = None
+    """What it waits for while it is suspended, and `told` as in `wal.Suspended`."""
     outcome: Outcome | None = None
     """From its Output entry on; final once the stage is COMPLETED."""
     waiters: tuple[Waiter, ...] = ()
+    told: int = 0
 
     def with_(self, **changes: Any) -> InvocationRecord:
         """The same with other fields."""

@@ -51,6 +51,7 @@ from restate_node.types.journal import (
     Entry,
     MessageType,
     NotificationId,
+    SignalName,
 )
 from restate_node.types.targets import TargetKind
 from restate_node.types.wal import Respond
@@ -141,11 +142,13 @@ def notify(
     if not is_new:
         return record
     if record.stage is Stage.INVOKED:
-        machine.effects.append(Stored(invocation, record.run, record.commands, (entry,)))
+        counts = record.entries, record.commands
+        machine.effects.append(Stored(invocation, record.run, *counts, (entry,)))
     elif record.stage is Stage.SUSPENDED:
         assert record.awaiting is not None, "a suspended invocation waits for something"
         arrived = machine.codec.notification_id(entry)
-        if wakes(record.awaiting, arrived, arrivals(machine.rows, machine.codec, invocation)):
+        known = arrivals(machine.rows, machine.codec, invocation, record.told)
+        if wakes(record.awaiting, arrived, known):
             record = run(machine, invocation, record)
     return record
 
@@ -153,9 +156,12 @@ def notify(
 def add_notification(
     machine: Machine, invocation: RawInvocationId, record: InvocationRecord, entry: Entry
 ) -> tuple[InvocationRecord, bool]:
-    """Add it, unless one of the same identity is there: the first one counts."""
+    """Add it, unless one of the same identity is there: the first one counts. But signals of one
+    name are a queue: each wait takes the next.
+    """
     identity = machine.codec.notification_id(entry)
-    if read_notification(machine.rows, invocation, identity) is not None:
+    is_one_of_many = isinstance(identity, SignalName)
+    if not is_one_of_many and read_notification(machine.rows, invocation, identity) is not None:
         return record, False
     index = record.entries
     machine.put(
@@ -165,12 +171,16 @@ def add_notification(
     return update(machine, invocation, record, entries=index + 1), True
 
 
-def arrivals(rows: TableReader, codec: JournalCodec, invocation: RawInvocationId) -> Known:
-    """What the journal knows of each notification."""
+def arrivals(
+    rows: TableReader, codec: JournalCodec, invocation: RawInvocationId, told: int
+) -> Known:
+    """What the journal knows of each notification. Who was told that many entries and waits for a
+    signal by its name has taken those of that name already.
+    """
 
     def known(identity: NotificationId) -> Arrival:
         index = read_notification(rows, invocation, identity)
-        if index is None:
+        if index is None or (isinstance(identity, SignalName) and index < told):
             return Arrival.PENDING
         entry = read_entry(rows, invocation, index)
         assert entry is not None, "a notification that is indexed is in the journal"

@@ -279,7 +279,7 @@ def _attempts(view: View, run: Run | None) -> Values:
         values["last_attempt_server"] = attempt.server
     if attempt is not None and attempt.awaiting is not None:
         # An SDK may tell late what it waited for, when that has come already.
-        known = arrivals(view.store, view.services.journal, run.invocation)
+        known = arrivals(view.store, view.services.journal, run.invocation, attempt.told)
         if not is_runnable(attempt.awaiting, known):
             values["last_awaiting_on_future_json"] = _future_json(attempt.awaiting)
     if failure is not None:

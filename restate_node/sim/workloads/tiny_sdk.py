@@ -87,6 +87,8 @@ class Conversation:
         self._known: dict[NotificationId, Outcome | None] = {}
         self._proposed: dict[int, bytes] = {}
         """Results of side effects that the server has not acknowledged."""
+        self._queues: dict[str, deque[Outcome | None]] = {}
+        """Signals with a name that nobody has taken yet; the first of each is `_known`."""
         self._callees: dict[CompletionId, str] = {}
         self._keys: dict[CompletionId, list[str]] = {}
         self._acks_due: set[int] = set()
@@ -283,8 +285,16 @@ class Conversation:
         self.command(MessageType.SEND_SIGNAL_COMMAND, message)
 
     async def signal(self, name: str) -> Outcome | None:
-        """Wait for it."""
-        return await self.result(SignalName(name))
+        """Wait for the next one of that name."""
+        identity = SignalName(name)
+        outcome = await self.result(identity)
+        queue = self._queues[name]
+        queue.popleft()
+        if queue:
+            self._known[identity] = queue[0]
+        else:
+            del self._known[identity]
+        return outcome
 
     def awakeable(self) -> tuple[str, SignalIndex]:
         """An id to give away, and what to wait for."""
@@ -470,9 +480,11 @@ class Conversation:
             self._keys[identity] = sorted(name.decode() for name in told.keys)
 
     def _learn(self, identity: NotificationId, outcome: Outcome | None) -> None:
-        if identity in self._known:
+        if isinstance(identity, SignalName):
+            self._queues.setdefault(identity.name, deque()).append(outcome)
+        elif identity in self._known:
             raise Broken(f"{identity} came twice")
-        self._known[identity] = outcome
+        self._known.setdefault(identity, outcome)
 
 
 def _fill(message: pb.SuspensionMessage | pb.Future, awaited: tuple[NotificationId, ...]) -> None:

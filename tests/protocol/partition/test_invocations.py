@@ -16,6 +16,7 @@ from restate_node.protocol.partition.effects import (
     Stored,
 )
 from restate_node.protocol.partition.invocation_table import Stage, running
+from restate_node.protocol.partition.journal_table import journal_of
 from restate_node.protocol.partition.lifecycle import ANSWER_KEPT_MS
 from restate_node.protocol.partition.transaction import Transaction
 from restate_node.types import wal
@@ -30,7 +31,14 @@ from restate_node.types.invocations import (
     partition_key_of_id,
     raw_id,
 )
-from restate_node.types.journal import AwaitPoint, CompletionId, MessageType, SignalIndex
+from restate_node.types.journal import (
+    AwaitPoint,
+    CompletionId,
+    Entry,
+    MessageType,
+    SignalIndex,
+    SignalName,
+)
 from restate_node.types.offsets import Lsn
 from restate_node.types.partition_keys import partition_key_of_key
 from restate_node.types.partitions import KeyRange
@@ -235,14 +243,61 @@ def test_other_news_does_not_wake() -> None:
     assert book.stage(call) is Stage.INVOKED
 
 
+def named(value: bytes) -> Entry:
+    """A signal that users called `go`."""
+    return journal_codec.signal(SignalName("go"), Success(value))
+
+
+def test_signals_of_one_name_are_a_queue() -> None:
+    """Goal: a handler that waits twice for signals of one name gets two, and does not run in vain
+    between them. Method: the first comes while it is suspended; it suspends again, having been
+    told of that one.
+    """
+    book = Ledger()
+    call = book.call(sdk.service())
+    point = AwaitPoint(named_signals=("go",))
+    book.report(call, end=wal.Suspended(point, told=1))
+    book.write(7, wal.Notify(call, named(b"1")))
+    assert book.stage(call) is Stage.INVOKED
+    book.report(call, end=wal.Suspended(point, told=2))
+    assert book.stage(call) is Stage.SUSPENDED
+    book.write(7, wal.Notify(call, named(b"2")))
+    assert book.stage(call) is Stage.INVOKED
+    assert [row.entry for row in journal_of(book.rows, call)][1:] == [named(b"1"), named(b"2")]
+
+
+def test_a_signal_that_crosses_a_suspension_is_taken() -> None:
+    """Goal: a second signal of a name wakes a handler that was not told of it. Method: both come
+    while the handler runs, which suspends when it knows only the first.
+    """
+    book = Ledger()
+    call = book.call(sdk.service())
+    for value in (b"1", b"2"):
+        book.write(7, wal.Notify(call, named(value)))
+    assert [told.notifications for told in book.of(Stored)] == [(named(b"1"),), (named(b"2"),)]
+    assert [told.entries for told in book.of(Stored)] == [2, 3]
+    book.report(call, end=wal.Suspended(AwaitPoint(named_signals=("go",)), told=2))
+    assert book.stage(call) is Stage.INVOKED
+
+
+def test_an_awakeable_is_resolved_once() -> None:
+    """Goal: what has a number comes once, unlike a name. Method: resolve one twice."""
+    book = Ledger()
+    call = book.call(sdk.service())
+    for value in (b"1", b"2"):
+        resolved = journal_codec.signal(SignalIndex(17), Success(value))
+        book.write(7, wal.Notify(call, resolved))
+    assert book.kinds(call).count(MessageType.SIGNAL_NOTIFICATION) == 1
+
+
 def test_a_running_handler_is_told() -> None:
     """Goal: a run result is stored and comes back to its run. Method: report it."""
     book = Ledger()
     call = book.call(sdk.service())
     [stored] = book.report(call, sdk.run(1), sdk.ran(1, b"x"))
-    assert stored == Stored(call, 1, 2, (sdk.ran(1, b"x"),), True)
+    assert stored == Stored(call, 1, 3, 2, (sdk.ran(1, b"x"),), True)
     [again] = book.report(call, sdk.ran(1, b"y"))
-    assert again == Stored(call, 1, 2, (), True)
+    assert again == Stored(call, 1, 3, 2, (), True)
 
 
 # ---------------------------------------------------------------- calls

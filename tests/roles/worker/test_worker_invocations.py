@@ -35,6 +35,7 @@ from restate_node.types.invocations import (
     Failure,
     Invocation,
     Success,
+    id_text,
     raw_id,
 )
 from restate_node.types.journal import CompletionId, MessageType
@@ -140,6 +141,40 @@ def test_a_waiting_handler_is_suspended_and_woken(seed: int) -> None:
         assert await status(worker, call.id) == "suspended"
         await becomes(worker, call.id, "completed")
         assert until_ms <= now_ms(world) < until_ms + 1000
+
+    run(main, seed)
+
+
+def test_signals_of_one_name_are_taken_one_by_one(seed: int) -> None:
+    """Goal: a handler that waits for the next signal of a name sleeps until there is one, though
+    the journal has others of that name. Method: it collects three; each is sent when it is
+    suspended, and its attempts are counted.
+    """
+
+    async def main(world: World) -> None:
+        attempts = 0
+
+        async def collect(ctx: Conversation) -> bytes:
+            nonlocal attempts
+            attempts += 1
+            taken = [await ctx.signal("go") for _ in range(3)]
+            return b"".join(each.value for each in taken if isinstance(each, Success))
+
+        async def give(ctx: Conversation) -> bytes:
+            ctx.send_signal(id_text(call.id), "go", ctx.argument)
+            return b""
+
+        play = Playground(world, {"Greeter/collect": collect, "Greeter/give": give})
+        [worker] = await world.add_workers(1)
+        await world.elect(worker)
+        call = play.call("Greeter", "collect")
+        await submit(worker, call, wait=False)
+        for number, value in enumerate((b"a", b"b", b"c"), start=1):
+            await becomes(worker, call.id, "suspended")
+            await asyncio.sleep(60)
+            assert attempts == number
+            await submit(worker, play.call("Greeter", "give", argument=value))
+        assert (await ended(worker, call.id)).outcome == Success(b"abc")
 
     run(main, seed)
 

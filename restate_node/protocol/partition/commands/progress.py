@@ -58,7 +58,8 @@ def progress(machine: Machine, command: AttemptProgress) -> None:
     if command.end is None:
         update(machine, invocation, record)
         new = tuple(notifications)
-        machine.effects.append(Stored(invocation, record.run, record.commands, new, True))
+        counts = record.entries, record.commands
+        machine.effects.append(Stored(invocation, record.run, *counts, new, True))
     else:
         _end(machine, invocation, record, command.end)
 
@@ -116,11 +117,12 @@ def _end(
             complete(machine, invocation, record, failure)
         case Paused():
             stop(machine, invocation, record, Stage.PAUSED)
-        case Suspended(awaiting):
-            if is_runnable(awaiting, arrivals(machine.rows, machine.codec, invocation)):
+        case Suspended(awaiting, told):
+            if is_runnable(awaiting, arrivals(machine.rows, machine.codec, invocation, told)):
                 run(machine, invocation, record)
                 return
             record = stop(machine, invocation, record, Stage.SUSPENDED)
-            machine.put(write_invocation(invocation, record.with_(awaiting=awaiting)))
+            record = record.with_(awaiting=awaiting, told=told)
+            machine.put(write_invocation(invocation, record))
         case _:
             assert_never(end)

@@ -86,6 +86,11 @@ class Attempt:
         """How the SDK calls itself."""
         self.awaiting: AwaitPoint | None = None
         """What the handler waits for, if its SDK tells."""
+        self._replayed = 0
+        self.told = 0
+        """How many entries of the journal are on their way to the SDK, of which `_replayed` from
+        the beginning.
+        """
 
     async def drive(self, begin: Callable[[], SessionBegin]) -> AttemptResult:
         """To its end. `begin` reads the journal, when the connection stands.
@@ -113,6 +118,8 @@ class Attempt:
         if session is None or exchange is None:
             return
         self._last_activity = self._loop.time()
+        if session.may_send:
+            self.told = max(self.told, effect.entries)
         out = [session.notify(entry) for entry in effect.notifications]
         while self._acknowledge and self._acknowledge[0] < effect.commands:
             out.append(session.acknowledge(self._acknowledge.popleft()))
@@ -126,7 +133,9 @@ class Attempt:
         exchange = await transport.open(place.address(), place.head(self._invocation))
         self._exchange = exchange
         options = SessionOptions(message_bytes_max=self._services.options.message_size_limit_bytes)
-        session = self._session = Session(begin(), self._services.frames, options)
+        beginning = begin()
+        self.told = self._replayed = len(beginning.journal)
+        session = self._session = Session(beginning, self._services.frames, options)
         for chunk in session.opening():
             exchange.send(chunk)
         if not place.is_bidirectional:
@@ -166,7 +175,7 @@ class Attempt:
                 case said.Ended():
                     end = Completed()
                 case said.Suspended(point):
-                    end = Suspended(point)
+                    end = Suspended(point, self._told_before_it_suspended())
                 case said.Failed(reason):
                     failure = reason
                 case _:
@@ -191,6 +200,13 @@ class Attempt:
             schema, defaults = self._services.schema.value, self._services.defaults
             callee = look_up(meaning, schema, defaults, self._rng)
         return ProposedEntry(entry.kind, entry.payload, callee)
+
+    def _told_before_it_suspended(self) -> int:
+        """All that was sent, if the end of it was sent as well: an SDK reads up to there before it
+        gives up. Of one that suspends by itself nobody knows how far it has read.
+        """
+        has_all = self._asked_to_suspend or not self._place.is_bidirectional
+        return self.told if has_all else self._replayed
 
     # ------------------------------------------------------------ silence
 
