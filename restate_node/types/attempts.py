@@ -49,6 +49,9 @@ class ErrorCode(StrEnum):
     """What is no answer of an SDK: another status, another content type, other messages."""
     VERSION_REFUSED = "RT0015"
     JOURNAL_MISMATCH = "RT0016"
+    UNSUPPORTED_COMMAND = "RT0017"
+    """What the handler asked for is not for handlers of its kind."""
+    UNKNOWN_CALLEE = "RT0018"
     BUSY = "RT0023"
     """The service, or a proxy before it, takes no more requests now."""
 

@@ -74,7 +74,7 @@ def _write_state(
     record: InvocationRecord,
     meaning: does.SetState | does.ClearState | does.ClearAllState,
 ) -> None:
-    """Handlers that run beside others only read; their SDK does not let them write."""
+    """Handlers that run beside others only read; the leader does not let them write."""
     if not record.target.kind.may_write_state:
         return
     owner = owner_of(invocation, record)

@@ -22,7 +22,7 @@ from typing import TypeAlias, assert_never
 from restate_node.protocol.invocation import session as said
 from restate_node.protocol.invocation.session import Session, SessionOptions
 from restate_node.protocol.partition.effects import Stored
-from restate_node.roles.worker.invoker.callees import UnknownCallee, look_up
+from restate_node.roles.worker.invoker.commands import Refused, check, look_up
 from restate_node.roles.worker.invoker.context import Reporter, Services
 from restate_node.roles.worker.invoker.place import BODY_SHOWN_MAX, Place
 from restate_node.roles.worker.term import RecordTooLarge
@@ -101,7 +101,7 @@ class Attempt:
             return await self._converse(begin)
         except ServiceError as error:
             return self._why(error)
-        except UnknownCallee as error:
+        except Refused as error:
             return error.failure
         except RecordTooLarge as error:
             return AttemptFailure(500, str(error), error_code=ErrorCode.MESSAGE_TOO_LARGE)
@@ -194,6 +194,7 @@ class Attempt:
 
     def _proposed(self, entry: Entry) -> ProposedEntry:
         callee = None
+        check(entry.kind, self._place.handler)
         if entry.kind in (MessageType.CALL_COMMAND, MessageType.ONE_WAY_CALL_COMMAND):
             meaning = self._services.journal.meaning(entry)
             assert isinstance(meaning, Call), "a Call command means a call"
