@@ -322,8 +322,11 @@ def _full(outcome: Outcome | None) -> Any:
             return "Void"
         case Success(value):
             return {"Success": list(value)}
-        case Failure(code, message):
-            return {"Failure": {"code": code, "message": message}}
+        case Failure(code, message, metadata):
+            failure: dict[str, Any] = {"code": code, "message": message}
+            if metadata:
+                failure["metadata"] = [{"key": key, "value": value} for key, value in metadata]
+            return {"Failure": failure}
 
 
 def _duration(milliseconds: int) -> dict[str, int]:

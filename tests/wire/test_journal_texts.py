@@ -40,6 +40,26 @@ COMMANDS: list[tuple[MessageType, Message, str, dict[str, Any], dict[str, Any]]]
         {},
     ),
     (
+        T.OUTPUT_COMMAND,
+        pb.OutputCommandMessage(
+            failure=pb.Failure(
+                code=444, message="bad", metadata=[pb.FailureMetadata(key="a", value="1")]
+            )
+        ),
+        "Output",
+        {
+            "result": {
+                "Failure": {
+                    "code": 444,
+                    "message": "bad",
+                    "metadata": [{"key": "a", "value": "1"}],
+                }
+            },
+            "name": "",
+        },
+        {"result": "Failure"},
+    ),
+    (
         T.COMPLETE_PROMISE_COMMAND,
         pb.CompletePromiseCommandMessage(
             key="p", completion_failure=FAILED, result_completion_id=5
