@@ -97,8 +97,10 @@ async def discover(
     return Deployment(
         id="",
         uri=address.uri,
-        # HTTP/1.1 carries one direction after the other, whatever the SDK could do otherwise.
-        mode=manifest.mode if http_2 else ProtocolMode.REQUEST_RESPONSE,
+        # An SDK knows by which HTTP it was asked: one that offers both directions at once over
+        # HTTP/1.1 was told by its user that nothing between us is in the way. A function takes
+        # one request and gives one answer.
+        mode=ProtocolMode.REQUEST_RESPONSE if is_arn(address.uri) else manifest.mode,
         http_version=HttpVersion.HTTP_2 if http_2 else HttpVersion.HTTP_11,
         assume_role_arn=address.assume_role_arn,
         compression=manifest.compression if is_arn(address.uri) else None,
@@ -116,13 +118,20 @@ async def _ask(transport: ServiceTransport, address: EndpointAddress, head: Requ
             return await _fetch(transport, address, head)
     except ServiceError as error:
         code, hint = "META0003", ""
-        if error.cause is FailureCause.PROTOCOL and address.http_version is TransportVersion.HTTP_2:
-            code = "META0014"
-            hint = "; server possibly supports only HTTP1.1, consider discovery with --use-http1.1"
+        if error.cause is FailureCause.PROTOCOL and not is_arn(address.uri):
+            code, hint = _other_version(address)
         raise DiscoveryFailed(code, f"error when calling {error}{hint}") from None
     except TimeoutError:
         text = f"'{address.uri}' did not answer within {DISCOVERY_TIMEOUT_S:.0f} s"
         raise DiscoveryFailed("META0003", text) from None
+
+
+def _other_version(address: EndpointAddress) -> tuple[str, str]:
+    """What to do about a service that does not speak HTTP as it was asked to."""
+    may_be = "; server possibly supports only"
+    if address.http_version is TransportVersion.HTTP_2:
+        return "META0014", f"{may_be} HTTP1.1, consider discovery with --use-http1.1"
+    return "META0003", f"{may_be} HTTP/2, consider discovery without --use-http1.1"
 
 
 async def _fetch(

@@ -126,10 +126,19 @@ async def test_views_are_those_of_the_reference(bench: Bench) -> None:
     assert (await bench.call("GET", "/services/Counter/handlers/get")).json == handlers[1]
 
 
-async def test_http_11_is_request_response(bench: Bench) -> None:
-    """Goal: over HTTP/1.1 nothing is bidirectional, and that is shown."""
+async def test_an_sdk_says_whether_it_is_bidirectional(bench: Bench) -> None:
+    """Goal: the SDK's word counts, over HTTP/1.1 as well, and what follows from it is shown.
+    Method: an SDK that serves both directions at once, then one that does not.
+    """
     tuned = service("Greeter", "SERVICE", {"name": "greet"}, inactivityTimeout=61_000)
-    await bench.register(URI, tuned, use_http_11=True)
+    await bench.register("http://both/", tuned, use_http_11=True)
+    (both,) = (await bench.call("GET", "/deployments")).json["deployments"]
+    assert (both["protocol_type"], both["http_version"]) == ("BidiStream", "HTTP/1.1")
+    assert (await bench.call("GET", "/services/Greeter")).json["inactivity_timeout"] == "1m 1s"
+    gone = await bench.call("DELETE", f"/deployments/{both['id']}?force=true")
+    assert gone.status == 202
+    bench.endpoints.manifests[URI] = manifest(tuned, protocolMode="REQUEST_RESPONSE")
+    await bench.post("/deployments", uri=URI, use_http_11=True)
     assert bench.endpoints.asked[0][0].http_version is HttpVersion.HTTP_1_1
     (listed,) = (await bench.call("GET", "/deployments")).json["deployments"]
     assert (listed["protocol_type"], listed["http_version"]) == ("RequestResponse", "HTTP/1.1")
@@ -205,7 +214,10 @@ async def test_deployment_that_cannot_be_reached(
     bench.endpoints.failure = cause
     message = (await bench.post("/deployments", uri=URI)).refused(500, code)
     assert URI in message
-    assert ("--use-http1.1" in message) is (code == "META0014")
+    assert ("discovery with --use-http1.1" in message) is (code == "META0014")
+    old = await bench.post("/deployments", uri=URI, use_http_11=True)
+    message = old.refused(500, "META0003")
+    assert ("without --use-http1.1" in message) is (cause is FailureCause.PROTOCOL)
 
 
 def test_deployment_that_is_about_to_start() -> None:
@@ -341,6 +353,7 @@ async def test_options_of_a_service(bench: Bench) -> None:
     assert shown["public"] is False and shown["handlers"][0]["public"] is False
     workflow = await bench.patch("/services/Signup", workflow_completion_retention="5m")
     assert workflow.json["workflow_completion_retention"] == "5m"
+    assert "workflow_completion_retention" not in workflow.json["handlers"][0]
     unsupported = await bench.patch("/services/Greeter", workflow_completion_retention="5m")
     unsupported.refused(400)
     (await bench.patch("/services/Nope", public=True)).refused(404)
