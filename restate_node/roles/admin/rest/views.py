@@ -115,7 +115,6 @@ def handler_view(deployment: Deployment, service: Service, handler: Handler) -> 
             documentation=handler.documentation,
             metadata=dict(handler.metadata) or None,
             idempotency_retention=_text(own.idempotency_retention_ms),
-            workflow_completion_retention=_text(own.workflow_completion_retention_ms),
             journal_retention=_text(own.journal_retention_ms),
             inactivity_timeout=_text(own.inactivity_timeout_ms) if pausing else None,
             abort_timeout=_text(own.abort_timeout_ms),
