@@ -62,6 +62,10 @@ class ContentPattern:
     def __str__(self) -> str:
         return f"{self.kind}/{self.subtype}"
 
+    @property
+    def is_any(self) -> bool:
+        return self.kind == self.subtype == "*"
+
     def matches(self, content_type: str) -> bool:
         """Parameters such as charset do not count; upper and lower case differ."""
         kind, _, subtype = content_type.partition(";")[0].strip().partition("/")

@@ -41,7 +41,8 @@ def _objection(rule: NoBody | Body, content_type: str | None, body: bytes) -> st
             return None
         return "Expected an empty body and no content-type"
     if content_type is None:
-        return f"Empty content-type, expected '{rule.content}'"
+        expected = "" if rule.content.is_any else f", expected '{rule.content}'"
+        return f"Empty content-type{expected}"
     if not rule.content.matches(content_type):
         return f"Content-type '{content_type}' does not match '{rule.content}'"
     return None if body or rule.json_schema is None else "Empty body not allowed"

@@ -71,6 +71,7 @@ SERVICES = (
         ),
         handler("closed", TargetKind.SERVICE, public=False),
         handler("picky", TargetKind.SERVICE, input=InputRules((Body(ContentPattern("text")),))),
+        handler("any", TargetKind.SERVICE, input=InputRules((Body(ContentPattern()),))),
         handler("told", TargetKind.SERVICE, input=InputRules((Body(ContentPattern("text"), {}),))),
         handler("broken", TargetKind.SERVICE, input=InputRules(())),
     ),

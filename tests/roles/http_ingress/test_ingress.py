@@ -295,6 +295,16 @@ def test_content_types_of_answers() -> None:
     ingress_world(scenario)
 
 
+def test_what_takes_anything_expects_nothing_in_particular() -> None:
+    """Goal: a body without a type is refused by a handler of any type. Method: send one."""
+
+    async def scenario(bench: Bench) -> None:
+        message = refused(await bench.request("GET", "/Greeter/any"), 400)
+        assert message == "input validation error: Empty content-type"
+
+    ingress_world(scenario)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "headers", "status", "reason"),
     [
