@@ -91,7 +91,9 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
 
 CANCEL_SIGNAL = 1
-"""The built-in signal that ends an invocation from outside; awakeables count from 17."""
+"""The built-in signal that ends an invocation from outside."""
+FIRST_AWAKEABLE = 17
+"""Below are the numbers of built-in signals."""
 
 
 class Combinator(IntEnum):
@@ -135,3 +137,16 @@ class SignalName:
 
 
 NotificationId: TypeAlias = CompletionId | SignalIndex | SignalName
+
+
+def is_repeatable(identity: NotificationId) -> bool:
+    """It may come any number of times, and each wait takes the next: a named signal, or a built-in
+    one. The others come once.
+    """
+    match identity:
+        case CompletionId():
+            return False
+        case SignalIndex(number):
+            return number < FIRST_AWAKEABLE
+        case SignalName():
+            return True

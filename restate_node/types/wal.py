@@ -135,7 +135,7 @@ class Completed(msgspec.Struct, frozen=True, array_like=True, tag=0):
 
 class Suspended(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """The handler waits, and nothing of it runs meanwhile. `told` is how many entries of the
-    journal its SDK knew: a signal among them that bears a name it waits for is not the one.
+    journal its SDK knew: what it waits for is none of the signals among them that may come again.
     """
 
     awaiting: AwaitPoint

@@ -14,9 +14,10 @@ count within their parents.
 
 A combinator that has nothing left to wait for counts as complete, except a race: nobody wins it.
 
-Cancellation is a signal like any other here. SDKs that cancel by themselves list it in what they
-wait for, until they have acted on it. Waking everything for a cancellation that is known would wake
-a handler that cleans up after it again and again; so only its arrival does, see `wakes`.
+Cancellation is a signal like any other here, and SDKs that cancel by themselves list it in
+whatever they wait for. It may come more than once, as may signals with a name: who knows what has
+come leaves out what the handler was told of, or a handler that cleans up would be woken again and
+again. A cancellation wakes by its arrival also who does not list it, see `wakes`.
 """
 
 from __future__ import annotations

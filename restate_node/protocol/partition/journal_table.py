@@ -83,7 +83,7 @@ def read_journal(tables: TableReader, invocation: RawInvocationId, length: int) 
 def write_notification(
     invocation: RawInvocationId, identity: NotificationId, index: int | None
 ) -> Mutation:
-    """Remember where a notification is: the last one, of signals that share a name."""
+    """Remember where a notification is: the last one, if it came more than once."""
     value = None if index is None else _INDEX.pack(index)
     return Mutation(NOTIFICATION + invocation + _identity(identity), value)
 

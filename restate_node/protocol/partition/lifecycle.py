@@ -51,7 +51,7 @@ from restate_node.types.journal import (
     Entry,
     MessageType,
     NotificationId,
-    SignalName,
+    is_repeatable,
 )
 from restate_node.types.targets import TargetKind
 from restate_node.types.wal import Respond
@@ -156,12 +156,10 @@ def notify(
 def add_notification(
     machine: Machine, invocation: RawInvocationId, record: InvocationRecord, entry: Entry
 ) -> tuple[InvocationRecord, bool]:
-    """Add it, unless one of the same identity is there: the first one counts. But signals of one
-    name are a queue: each wait takes the next.
-    """
+    """Add it, unless it is of those that come once, and has come: the first one counts."""
     identity = machine.codec.notification_id(entry)
-    is_one_of_many = isinstance(identity, SignalName)
-    if not is_one_of_many and read_notification(machine.rows, invocation, identity) is not None:
+    has_come = read_notification(machine.rows, invocation, identity) is not None
+    if has_come and not is_repeatable(identity):
         return record, False
     index = record.entries
     machine.put(
@@ -175,12 +173,12 @@ def arrivals(
     rows: TableReader, codec: JournalCodec, invocation: RawInvocationId, told: int
 ) -> Known:
     """What the journal knows of each notification. Who was told that many entries and waits for a
-    signal by its name has taken those of that name already.
+    signal that may come again has taken those that came before.
     """
 
     def known(identity: NotificationId) -> Arrival:
         index = read_notification(rows, invocation, identity)
-        if index is None or (isinstance(identity, SignalName) and index < told):
+        if index is None or (is_repeatable(identity) and index < told):
             return Arrival.PENDING
         entry = read_entry(rows, invocation, index)
         assert entry is not None, "a notification that is indexed is in the journal"

@@ -482,7 +482,7 @@ class Conversation:
     def _learn(self, identity: NotificationId, outcome: Outcome | None) -> None:
         if isinstance(identity, SignalName):
             self._queues.setdefault(identity.name, deque()).append(outcome)
-        elif identity in self._known:
+        elif identity in self._known and identity != CANCEL:
             raise Broken(f"{identity} came twice")
         self._known.setdefault(identity, outcome)
 

@@ -366,6 +366,24 @@ def test_cancel_reaches_a_running_handler_and_wakes_a_waiting_one() -> None:
     assert book.stage(waits) is Stage.INVOKED
 
 
+def test_cancelling_again_interrupts_the_clean_up() -> None:
+    """Goal: a handler that goes on after a cancellation, and waits, can be cancelled again; and
+    is not woken by the one that it was told of. Method: it suspends, as SDKs do, for the signal
+    as well.
+    """
+    book = Ledger()
+    call = book.call(sdk.service())
+    point = AwaitPoint((1,), (1,))
+    book.report(call, sdk.sleep(book.now_ms + DAY_MS, 1), end=wal.Suspended(point, told=2))
+    operate(book, call, Control.CANCEL)
+    assert book.stage(call) is Stage.INVOKED
+    book.report(call, end=wal.Suspended(point, told=3))
+    assert book.stage(call) is Stage.SUSPENDED
+    assert operate(book, call, Control.CANCEL) is ControlStatus.ACCEPTED
+    assert book.stage(call) is Stage.INVOKED
+    assert book.kinds(call).count(MessageType.SIGNAL_NOTIFICATION) == 2
+
+
 @pytest.mark.parametrize("is_command", [True, False], ids=["operator", "handler"])
 def test_cancel_lets_a_paused_one_run(is_command: bool) -> None:
     """Goal: nobody waits for ever for the end of what was canceled. Method: pause it; cancel it as
