@@ -103,6 +103,8 @@ class ServerPlan:
     streams_max: int = 100
     goaway_after: int = 0
     """GOAWAY that names the last stream, once so many were opened on a connection."""
+    forgets: bool = False
+    """After GOAWAY nothing that was begun is answered, and the next frame ends the connection."""
     refuse_first: int = 0
     """Answer so many streams, over all connections, with REFUSED_STREAM."""
     connections: list[Http2Server] = field(default_factory=list)
@@ -202,6 +204,10 @@ class Http2Server(asyncio.Protocol):
     def goaway(self, last_stream_id: int, code: int = 0) -> None:
         """Say that this connection ends, as servers do that go on with what they have begun."""
         self.last_stream_id = last_stream_id
+        if self.plan.forgets:
+            self.library.close_connection()
+            self.write()
+            return
         payload = last_stream_id.to_bytes(4, "big") + code.to_bytes(4, "big") + b"bye"
         self.write()
         self.transport.write(len(payload).to_bytes(3, "big") + b"\7\0" + bytes(4) + payload)

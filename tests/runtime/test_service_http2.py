@@ -126,6 +126,19 @@ async def test_goaway_lets_streams_finish() -> None:
 
 
 @limited
+async def test_goaway_of_a_server_that_forgets() -> None:
+    """Goal: nobody waits for answers that a leaving server will not give, though it holds the
+    connection. Method: GOAWAY of one that hangs up when it hears anything more.
+    """
+    plan = ServerPlan(Services().serve, goaway_after=1, forgets=True)
+    async with http2_server(plan) as uri, transport() as client:
+        exchange = await client.open(EndpointAddress(uri), STALLED)
+        exchange.finish()
+        with pytest.raises(ExchangeBroken, match="leaving"):
+            await exchange.response()
+
+
+@limited
 async def test_streams_above_goaway_are_repeated() -> None:
     """Goal: what the server did not begin is done elsewhere, unseen. Method: GOAWAY that names the
     first of three streams; all get their whole answer, two of them on a second connection.

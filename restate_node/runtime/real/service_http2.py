@@ -10,7 +10,9 @@ a stream as they are taken. One exchange that nobody reads thus never stops the 
 is bounded by streams × stream window.
 
 GOAWAY: streams above the last one named were not begun and may be repeated elsewhere; those below
-run to their end, new ones go elsewhere, then the connection closes.
+run to their end, new ones go elsewhere, then the connection closes. The peer is asked at once
+whether it is still there: hypercorn forgets what it has begun when it says so, and only the next
+frame makes it hang up.
 
 Drives `http2_client`.
 
@@ -405,6 +407,8 @@ class Http2Connection(asyncio.Protocol):
             self._ready.exception()
         if not self._streams:
             self._lost(self.peer.broken(FailureCause.GOAWAY, detail))
+        elif not self._ping_sent:
+            self._ping()
 
     # ------------------------------------------------------------ ends
 
@@ -486,9 +490,11 @@ class Http2Connection(asyncio.Protocol):
 
     def _ping_after_silence(self) -> None:
         """Ask whether the peer is there, unless it was heard lately or is being asked."""
-        now = self._loop.time()
-        silent_ms = (now - self._last_heard) * 1000
+        silent_ms = (self._loop.time() - self._last_heard) * 1000
         if not self._ping_sent and silent_ms >= self.options.keep_alive_interval_ms:
-            self._ping_sent = now
-            self._client.ping(PING)
-            self._flush_soon()
+            self._ping()
+
+    def _ping(self) -> None:
+        self._ping_sent = self._loop.time()
+        self._client.ping(PING)
+        self._flush_soon()
