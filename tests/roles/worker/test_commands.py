@@ -85,8 +85,8 @@ def test_a_handler_gets_what_its_kind_has(kind: TargetKind, allowed: set[Message
 @pytest.mark.parametrize(
     ("service", "handler", "key", "code", "text"),
     [
-        ("Nobody", "x", "", ErrorCode.UNKNOWN_CALLEE, "service Nobody is called, and is not"),
-        ("service", "x", "", ErrorCode.UNKNOWN_CALLEE, "handler service/x is called, and is not"),
+        ("Nobody", "x", "", ErrorCode.UNKNOWN_CALLEE, "Nobody/x is called, and was not found"),
+        ("service", "x", "", ErrorCode.UNKNOWN_CALLEE, "service/x is called, and was not found"),
         ("service", "SERVICE", "k", ErrorCode.UNSUPPORTED_COMMAND, "service is called with a key"),
     ],
 )

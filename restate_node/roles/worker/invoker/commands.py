@@ -42,7 +42,8 @@ def look_up(call: Call, schema: Schema, defaults: HandlerDefaults, rng: Random) 
     """Raises Refused."""
     resolved = schema.handler(call.service, call.handler, defaults)
     if resolved is None:
-        raise Refused(_unknown(call, schema), ErrorCode.UNKNOWN_CALLEE)
+        text = f"{call.service}/{call.handler} is called, and was not found: register a deployment"
+        raise Refused(f"{text} that has it", ErrorCode.UNKNOWN_CALLEE)
     if call.key and not resolved.kind.is_keyed:
         text = f"{call.service} is called with a key, and is a service: call it without one"
         raise Refused(text, ErrorCode.UNSUPPORTED_COMMAND)
@@ -69,12 +70,6 @@ def _uuid(target: Target, idempotency_key: str | None, rng: Random) -> int:
         key = target.key if target.kind.is_keyed else None
         return textual_ids.idempotent_uuid(target.service, target.handler, idempotency_key, key)
     return rng.getrandbits(128) or 1
-
-
-def _unknown(call: Call, schema: Schema) -> str:
-    known = schema.service(call.service) is not None
-    what = f"handler {call.service}/{call.handler}" if known else f"service {call.service}"
-    return f"{what} is called, and is not registered: register a deployment that has it"
 
 
 _PROMISES: Final = frozenset(
