@@ -387,7 +387,9 @@ class Controller:
     def _adopt_leaders(
         self, view: ClusterView, appointments: dict[PartitionId, AppointLeader]
     ) -> None:
-        """Who leads to everybody's content becomes the target, if the target does not lead."""
+        """Who leads to everybody's content becomes the target, if the target does not lead, or was
+        another life of the same node.
+        """
         leading: dict[PartitionId, tuple[int, GenerationalNodeId]] = {}
         for node, status in self._statuses():
             if _judged(status).mode is not ProcessorMode.FOLLOWER:
@@ -397,12 +399,17 @@ class Controller:
             target = self._targets.get(partition)
             if partition in appointments or (target is not None and self._has_grace(target)):
                 continue
-            if target is None or not _leads(view, target.node.id, partition):
+            if target is None or not self._does_lead(view, target.node, partition):
                 self._targets[partition] = _Target(node, self._clock.monotonic())
 
     def _has_grace(self, target: _Target) -> bool:
         recent = self._clock.monotonic() - target.since < APPOINTMENT_GRACE_S
         return recent and target.node in self._liveness.alive.value
+
+    def _does_lead(
+        self, view: ClusterView, node: GenerationalNodeId, partition: PartitionId
+    ) -> bool:
+        return node in self._liveness.alive.value and _leads(view, node.id, partition)
 
     def _life_of(self, node: PlainNodeId) -> GenerationalNodeId | None:
         return next((life for life in self._liveness.alive.value if life.id == node), None)

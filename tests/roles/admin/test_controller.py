@@ -37,7 +37,11 @@ class FakeWorker:
     host: Host
     store: MemoryStore
     deaf: bool = False
+    goes_on: bool = False
+    """When it leads and shall follow, as long as nobody else leads."""
     leads: dict[PartitionId, bool] = field(default_factory=dict[PartitionId, bool])
+    told: dict[PartitionId, bool] = field(default_factory=dict[PartitionId, bool])
+    """To lead, or to follow."""
     heard: int = 0
 
     def __post_init__(self) -> None:
@@ -75,9 +79,10 @@ class FakeWorker:
                 self.leads.pop(partition, None)
                 continue
             lead = assignment.target_leader == self.host.me
+            self.told[partition] = lead
             if lead and not self.leads.get(partition):
                 self.claim(partition)
-            self.leads[partition] = lead
+            self.leads[partition] = lead or (self.goes_on and self.leads.get(partition, False))
 
     def claim(self, partition: PartitionId) -> None:
         key = epoch_metadata_key(partition)
@@ -264,6 +269,31 @@ def test_node_that_returns_soon_finds_its_replicas() -> None:
         assert {p: cluster.replicas(p) for p in range(6)} == before
 
     simulate(3, scenario)
+
+
+def test_new_life_that_leads_already_is_wanted_to_lead() -> None:
+    """Goal: who is wanted as the leader is a life, not a node. Method: the new life of node 2 had
+    appointed itself, in the moment in which it knew no other controller.
+    """
+
+    async def scenario(loop: SimLoop) -> None:
+        cluster = started(loop, 2, 2, 1)
+        await cluster.world.eventually(lambda: cluster.is_led(2, {1, 2}), 1.0)
+        await cluster.world.eventually(lambda: loop.time() > 4, 5)
+        partition = next(p for p, leads in cluster.workers[2].leads.items() if leads)
+        await cluster.kill(2)
+        await cluster.world.eventually(lambda: loop.time() > 5, 6)
+        cluster.start(2, generation=2)
+        worker = cluster.workers[2]
+        worker.goes_on = worker.leads[partition] = True
+        worker.claim(partition)
+        cluster.world.partition(2, 1, version=2)
+        cluster.liveness.set(life(2, 2), Believed.SUSPECT)
+        await cluster.world.eventually(lambda: loop.time() > 8, 9)
+        cluster.up(2, generation=2)
+        await cluster.world.eventually(lambda: worker.told.get(partition, False), 5)
+
+    simulate(7, scenario)
 
 
 def test_next_admin_takes_over_without_moving_leaders() -> None:
