@@ -31,12 +31,15 @@ class ProcessorMode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ProcessorStatus:
-    """What a worker reports of one processor. `replay_active`: it has caught up with the log."""
+    """What a worker reports of one processor. `replay_active`: it has caught up with the log;
+    `is_wanted`: it was told to lead.
+    """
 
     mode: ProcessorMode
     replay_active: bool
     applied_lsn: Lsn | None = None
     durable_lsn: Lsn | None = None
+    is_wanted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,13 +69,15 @@ class LogSeen:
 
 @dataclass(frozen=True, slots=True)
 class PartitionSeen:
-    """Where a partition runs, and who leads it by its own word. `is_bound`: pinned or frozen."""
+    """Where a partition runs, who leads it by its own word, and who was told to. `is_bound`: pinned
+    or frozen."""
 
     partition: int
     replicas: tuple[int, ...]
     leader: int | None
     epoch: int
     is_bound: bool = False
+    wanted: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

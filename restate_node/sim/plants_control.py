@@ -12,16 +12,17 @@ from typing import Any, Final
 import msgspec
 
 from restate_node.protocol import leaders
-from restate_node.protocol.cluster_view import ClusterView
+from restate_node.protocol.cluster_view import ClusterView, ProcessorMode
 from restate_node.roles.admin.cluster_state import (
     AliveNode,
     ClusterStateCollector,
     DeadNode,
     NodeEntry,
 )
+from restate_node.roles.admin.controller import Controller
 from restate_node.sim.plant import Plant
 from restate_node.sim.substitution import Substitution
-from restate_node.types.ids import PartitionId, PlainNodeId
+from restate_node.types.ids import GenerationalNodeId, PartitionId, PlainNodeId
 from restate_node.types.nodes import Node, StorageState, WorkerState
 from restate_node.types.offsets import Lsn
 
@@ -115,6 +116,22 @@ def _nobody_counts(inner: object) -> type[Uncounted]:
     return Uncounted
 
 
+DoesLead = Callable[[Any, ClusterView, GenerationalNodeId, PartitionId], bool]
+
+
+def _a_node_is_a_node(inner: DoesLead) -> DoesLead:
+    """Whichever life of it leads."""
+
+    def does_lead(
+        controller: Any, view: ClusterView, node: GenerationalNodeId, partition: PartitionId
+    ) -> bool:
+        status = view.status(node.id, partition)
+        return status is not None and status.mode is not ProcessorMode.FOLLOWER
+
+    del inner
+    return does_lead
+
+
 CONTROL_PLANTS: Final = (
     Plant(
         "silence-is-health",
@@ -144,5 +161,10 @@ CONTROL_PLANTS: Final = (
         "leaders-uncounted",
         "leaders are chosen without a look at how many partitions a node leads already (C4)",
         (Substitution(leaders, "Counter", _nobody_counts),),
+    ),
+    Plant(
+        "former-life-should-lead",
+        "the life that should lead has ended; its node leads again, and is told to follow (C5)",
+        (Substitution(Controller, "_does_lead", _a_node_is_a_node),),
     ),
 )

@@ -68,7 +68,7 @@ def read(payload: bytes, at: float = 5.0) -> Event:
 
 NODES = tuple(NodeSeen(i, f"n{i}", "read-write", "active") for i in (1, 2, 3))
 LOG = LogSeen(0, 4, 2, (1, 2))
-PLACED = PartitionSeen(0, (1, 2), 1, 3)
+PLACED = PartitionSeen(0, (1, 2), 1, 3, wanted=(1,))
 
 
 def seen(
@@ -177,6 +177,11 @@ GOOD: dict[str, list[list[Event]]] = {
         [Healed(9.0), seen(*led_by(1, 1, 1, 1, 1, bound=True))],
         [seen(*led_by(1, 1, 1, 1, 1))],
     ],
+    "C5": [
+        [Healed(9.0), seen(PLACED)],
+        [Healed(9.0), seen(replace(PLACED, leader=None, wanted=()))],
+        [seen(replace(PLACED, wanted=()))],
+    ],
 }
 
 BAD: dict[str, list[list[Event]]] = {
@@ -227,5 +232,11 @@ BAD: dict[str, list[list[Event]]] = {
     "C4": [
         [Healed(9.0), seen(*led_by(1, 1, 1, 1, 3))],
         [Healed(9.0), seen(*led_by(1, 1, 1, 1), nodes=NODES[:2])],
+    ],
+    "C5": [
+        [Healed(9.0), seen(replace(PLACED, wanted=()))],
+        [Healed(9.0), seen(replace(PLACED, wanted=(1, 2)))],
+        [Healed(9.0), seen(replace(PLACED, wanted=(2,)))],
+        [Healed(9.0), seen(replace(PLACED, leader=None))],
     ],
 }

@@ -62,6 +62,7 @@ from restate_node.types.processor_messages import (
     DetailedRunMode,
     ProcessorStatus,
     ReplayStatus,
+    RunMode,
 )
 
 logger = structlog.get_logger(__name__)
@@ -205,7 +206,7 @@ class Controller:
 
     async def _take_turn(self) -> None:
         """A new controller decides nothing before it has heard what everybody does."""
-        mine = self._enabled and self._first_admin() == self._me
+        mine = self._is_my_turn()
         if mine == self.is_controller:
             return
         self.is_controller = mine
@@ -230,6 +231,9 @@ class Controller:
         workers = self._metadata.nodes.value.with_role(Role.WORKER)
         self._back_until = {w.id: until for w in workers if w.id not in self._living}
 
+    def _is_my_turn(self) -> bool:
+        return self._enabled and self._first_admin() == self._me
+
     def _first_admin(self) -> GenerationalNodeId | None:
         alive = self._liveness.alive.value
         admins = self._metadata.nodes.value.with_role(Role.ADMIN)
@@ -247,15 +251,17 @@ class Controller:
             await asyncio.sleep(RETRY_S)
 
     async def _step(self) -> None:
-        self._notice_lives()
-        self._hear_reports()
-        if self._is_unheard():
-            self._settled = False
-            self._hurry_collector()
-            return
         table = self._metadata.partition_table.value.partitions
         if unread := self._epochs.unread(table):
             await self._epochs.read(unread)
+        # Whoever came to life until here may be the controller, or lead unheard. From here to the
+        # decision nothing is awaited.
+        self._notice_lives()
+        self._hear_reports()
+        if not self._is_my_turn() or self._is_unheard():
+            self._settled = False
+            self._hurry_collector()
+            return
         placements = self._decide()
         written = await self._epochs.commit(placements, self._placed)
         if await self._read_again() or written:
@@ -484,6 +490,7 @@ class Controller:
 def _judged(status: ProcessorStatus) -> cluster_view.ProcessorStatus:
     return cluster_view.ProcessorStatus(
         mode=_MODES[status.detailed_mode],
+        is_wanted=status.planned_mode is RunMode.LEADER,
         replay_active=status.replay_status is ReplayStatus.ACTIVE,
         applied_lsn=status.applied_lsn,
         durable_lsn=status.durable_lsn,
@@ -496,12 +503,17 @@ def _leads(view: ClusterView, node: PlainNodeId, partition: PartitionId) -> bool
 
 
 def _is_doubtful(view: ClusterView, life: GenerationalNodeId, assignment: Assignment) -> bool:
-    """The worker does not report what it should be doing."""
+    """The worker does not report what it should be doing. Another controller may have told it
+    something else, in a moment in which it knew nobody.
+    """
     partition = assignment.partition
-    reports = view.status(life.id, partition) is not None
-    if reports != (life.id in view.epochs[partition].replicas):
+    status = view.status(life.id, partition)
+    if (status is not None) != (life.id in view.epochs[partition].replicas):
         return True
-    return assignment.target_leader == life and not _leads(view, life.id, partition)
+    should_lead = assignment.target_leader == life
+    if status is not None and status.is_wanted != should_lead:
+        return True
+    return should_lead and not _leads(view, life.id, partition)
 
 
 def _is_moving(view: ClusterView) -> bool:

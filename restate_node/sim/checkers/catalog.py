@@ -18,6 +18,7 @@ from restate_node.sim.checkers import (
     journal_immutable,
     leader_after_heal,
     leaders_spread,
+    leaders_wanted,
     no_change_when_quiet,
     nodesets_satisfy,
     one_leader_per_epoch,
@@ -47,6 +48,7 @@ CONTROL_CHECKERS: Final[tuple[Checker, ...]] = (
     no_change_when_quiet.CHECKER,
     drained_owns_nothing.CHECKER,
     leaders_spread.CHECKER,
+    leaders_wanted.CHECKER,
 )
 """What a cluster at rest owes; a run waits for it, as long as V2 allows."""
 

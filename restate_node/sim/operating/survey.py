@@ -21,7 +21,7 @@ from restate_node.sim.world import World
 from restate_node.types.logs import Logs, ReplicatedSegment
 from restate_node.types.nodes import NodesConfiguration
 from restate_node.types.partitions import EpochMetadata, PartitionTable
-from restate_node.types.processor_messages import RunMode
+from restate_node.types.processor_messages import ProcessorStatus, RunMode
 from restate_node.wire.logs import decode_logs
 from restate_node.wire.metadata_keys import (
     LOGS_KEY,
@@ -91,14 +91,19 @@ async def survey(console: Console) -> None:
 def leader_of(world: World, partition: int) -> int | None:
     """Who leads by its own word; of several, the one of the highest epoch."""
     leaders = [
-        (status.observed_epoch or 0, life.node.cache.me.id)
-        for life in world.lives
-        for status in (life.node.worker.statuses() if life.node.worker else [])
-        if status.partition == partition
-        and status.effective_mode is RunMode.LEADER
-        and life.node.cache.me is not None
+        (status.observed_epoch or 0, node)
+        for node, status in _replicas(world, partition)
+        if status.effective_mode is RunMode.LEADER
     ]
     return max(leaders)[1] if leaders else None
+
+
+def _replicas(world: World, partition: int) -> Iterator[tuple[int, ProcessorStatus]]:
+    for life in world.lives:
+        me, worker = life.node.cache.me, life.node.worker
+        for status in worker.statuses() if worker else []:
+            if status.partition == partition and me is not None:
+                yield me.id, status
 
 
 async def _object(console: Console, key: str) -> bytes:
@@ -148,4 +153,8 @@ def _logs(logs: Logs) -> Iterator[LogSeen]:
 def _partition(world: World, number: int, epoch: EpochMetadata) -> PartitionSeen:
     leader = leader_of(world, number)
     bound = epoch.leadership_policy.affinity is not None or epoch.leadership_policy.is_frozen
-    return PartitionSeen(number, tuple(sorted(epoch.replicas)), leader, epoch.epoch, bound)
+    wanted = tuple(
+        node for node, status in _replicas(world, number) if status.planned_mode is RunMode.LEADER
+    )
+    replicas = tuple(sorted(epoch.replicas))
+    return PartitionSeen(number, replicas, leader, epoch.epoch, bound, wanted)

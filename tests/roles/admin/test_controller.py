@@ -56,7 +56,7 @@ class FakeWorker:
         epoch = self.epoch(partition)
         return ProcessorStatus(
             partition,
-            RunMode.LEADER if lead else RunMode.FOLLOWER,
+            RunMode.LEADER if self.told.get(partition, lead) else RunMode.FOLLOWER,
             RunMode.LEADER if lead else RunMode.FOLLOWER,
             DetailedRunMode.LEADER if lead else DetailedRunMode.FOLLOWER,
             ReplayStatus.ACTIVE,
