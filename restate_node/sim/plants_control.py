@@ -12,7 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from restate_node.protocol import leaders
-from restate_node.protocol.cluster_view import ClusterView, ProcessorMode
+from restate_node.protocol.cluster_view import ClusterView
+from restate_node.roles.admin import controller
 from restate_node.roles.admin.cluster_state import (
     AliveNode,
     ClusterStateCollector,
@@ -22,7 +23,7 @@ from restate_node.roles.admin.cluster_state import (
 from restate_node.roles.admin.controller import Controller
 from restate_node.sim.plant import Plant
 from restate_node.sim.substitution import Substitution
-from restate_node.types.ids import GenerationalNodeId, PartitionId, PlainNodeId
+from restate_node.types.ids import PartitionId, PlainNodeId
 from restate_node.types.nodes import Node, StorageState, WorkerState
 from restate_node.types.offsets import Lsn
 
@@ -116,20 +117,9 @@ def _nobody_counts(inner: object) -> type[Uncounted]:
     return Uncounted
 
 
-DoesLead = Callable[[Any, ClusterView, GenerationalNodeId, PartitionId], bool]
-
-
-def _a_node_is_a_node(inner: DoesLead) -> DoesLead:
-    """Whichever life of it leads."""
-
-    def does_lead(
-        controller: Any, view: ClusterView, node: GenerationalNodeId, partition: PartitionId
-    ) -> bool:
-        status = view.status(node.id, partition)
-        return status is not None and status.mode is not ProcessorMode.FOLLOWER
-
+def _never(inner: object) -> Callable[..., bool]:
     del inner
-    return does_lead
+    return lambda *_: False
 
 
 CONTROL_PLANTS: Final = (
@@ -163,8 +153,12 @@ CONTROL_PLANTS: Final = (
         (Substitution(leaders, "Counter", _nobody_counts),),
     ),
     Plant(
-        "former-life-should-lead",
-        "the life that should lead has ended; its node leads again, and is told to follow (C5)",
-        (Substitution(Controller, "_does_lead", _a_node_is_a_node),),
+        "hasty-controller",
+        "a controller decides before it has heard everybody, and whoever was told something wrong "
+        "is not told again (C5)",
+        (
+            Substitution(Controller, "_is_unheard", _never),
+            Substitution(controller, "_is_doubtful", _never),
+        ),
     ),
 )
