@@ -151,9 +151,14 @@ class SimMedium:
         self.stalled_until = asyncio.get_running_loop().time() + seconds
         self.trace(f"stalls for {seconds:.3f}s")
 
-    def flip_bit(self, prefix: str = "", only: str | None = None) -> FlippedBit | None:
-        """Flip one bit of a value in a store below `prefix`, in that family only if one is given;
-        None when there is none.
+    def flip_bit(
+        self,
+        prefix: str = "",
+        only: str | None = None,
+        may: Callable[[bytes, bytes], bool] = lambda _key, _value: True,
+    ) -> FlippedBit | None:
+        """Flip one bit of a value in a store below `prefix`, in that family only if one is given,
+        in a row that `may` be struck; None when there is none.
         """
         filled = [
             (path, family, rows)
@@ -164,7 +169,11 @@ class SimMedium:
         if not filled:
             return None
         path, family, rows = self._randomness.choice(filled)
-        key = rows.key_at(self._randomness.randrange(len(rows)))
+        first = self._randomness.randrange(len(rows))
+        places = (rows.key_at((first + place) % len(rows)) for place in range(len(rows)))
+        key = next((key for key in places if may(key, rows.get(key) or b"")), None)
+        if key is None:
+            return None
         self.trace(f"flips a bit of {path} {family} {key.hex()}")
         return FlippedBit(path, family, key) if self._flip(rows, key) else None
 

@@ -5,9 +5,9 @@
     rot             bits of stored records flip, on one host of the run
     store loss      a log server's database is gone, on one host of the run
 
-Rot and loss stay within the replication: they strike one host of a run, and the others keep what
-they synced. Only a scenario beyond what is tolerated takes two stores. Which of it a run has, if
-any, its scenario says.
+Rot and loss stay within the replication: they strike one host of a run, rot only what others have,
+too, and the others keep what they synced. Only a scenario beyond what is tolerated takes two
+stores. Which of it a run has, if any, its scenario says.
 """
 
 from __future__ import annotations

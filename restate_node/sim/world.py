@@ -183,7 +183,20 @@ class World:
             self.loop.resume(incarnation)
 
     def rot(self, host: str) -> None:
-        struck = self.medium(host).flip_bit(LOG_STORE, RECORDS)
+        """Strike a copy of which others have the like: no log survives the rot of the only copy,
+        though it be of what nobody acknowledged.
+        """
+        others = [self.medium(name) for name in self.machines if name != host]
+        records = [
+            medium.stores[LOG_STORE].families[RECORDS]
+            for medium in others
+            if LOG_STORE in medium.stores
+        ]
+
+        def is_elsewhere(key: bytes, value: bytes) -> bool:
+            return any(rows.get(key) == value for rows in records)
+
+        struck = self.medium(host).flip_bit(LOG_STORE, RECORDS, is_elsewhere)
         if struck is not None:
             where = f"{struck.path} {struck.family} {struck.key.hex()}"
             self.recorder.add(CopyDamaged(self.recorder.now(), host, where))

@@ -17,7 +17,7 @@ key and value: a row that is not what was written is never read as records, it i
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -52,6 +52,11 @@ _ENDED = struct.Struct(">cI")
 _INDEX = struct.Struct("<I")
 _persisted = msgspec.msgpack.Decoder(PersistedLoglet)
 _encode = msgspec.msgpack.Encoder().encode
+
+
+DecodedRun: TypeAlias = tuple[LogletOffset, StoredRun]
+"""With the global tail that was known when it was stored."""
+DecodeRun: TypeAlias = Callable[[bytes, bytes], DecodedRun | None]
 
 
 class CorruptStore(Exception):
@@ -140,19 +145,32 @@ class LogStore:
         return state
 
     def runs(self, loglet: LogletId, window: Span) -> Iterator[StoredRun]:
-        """Stored runs that touch the window, ascending; pages, so that a reader may stop early."""
-        before = self._last_run_before(loglet, window.first)
-        if before is not None and before[1].first_offset + before[1].count > window.first:
-            yield before[1]
+        """Stored runs that touch the window, ascending; pages, so that a reader may stop early.
+        Raises CorruptStore at one that is damaged, unless it begins before the window: that says
+        nothing about what is inside.
+        """
+        return self._runs(loglet, window, _decode_run)
+
+    def sound_runs(self, loglet: LogletId, window: Span) -> Iterator[StoredRun]:
+        """The same without those that are damaged."""
+        return self._runs(loglet, window, _decode_sound_run)
+
+    def _runs(self, loglet: LogletId, window: Span, decode: DecodeRun) -> Iterator[StoredRun]:
+        before = self._last_row_before(loglet, window.first)
+        decoded = None if before is None else _decode_sound_run(*before)
+        if decoded is not None and decoded[1].first_offset + decoded[1].count > window.first:
+            yield decoded[1]
         start = _DATA_KEY.pack(loglet, window.first)
         end = _DATA_KEY.pack(loglet, window.tail)
         while True:
             rows = self.store.scan(DATA, start, end, rows_max=SCAN_ROWS_MAX)
             tail = window.first
             for key, value in rows:
-                run = _decode_run(key, value)[1]
-                tail = LogletOffset(run.first_offset + run.count)
-                yield run
+                decoded = decode(key, value)
+                if decoded is not None:
+                    run = decoded[1]
+                    tail = LogletOffset(run.first_offset + run.count)
+                    yield run
             if not rows or tail >= window.tail:
                 return
             start = rows[-1][0] + b"\x00"
@@ -177,19 +195,29 @@ class LogStore:
         self.store.write(batch)
         await self.store.sync()
 
-    def _last_run_before(
-        self, loglet: LogletId, tail: LogletOffset
-    ) -> tuple[LogletOffset, StoredRun] | None:
+    def _last_run_before(self, loglet: LogletId, tail: LogletOffset) -> DecodedRun | None:
+        row = self._last_row_before(loglet, tail)
+        return None if row is None else _decode_run(*row)
+
+    def _last_row_before(self, loglet: LogletId, tail: LogletOffset) -> tuple[bytes, bytes] | None:
         start, end = _DATA_KEY.pack(loglet, 0), _DATA_KEY.pack(loglet, tail)
         rows = self.store.scan(DATA, start, end, rows_max=1, reverse=True)
-        return _decode_run(*rows[0]) if rows else None
+        return rows[0] if rows else None
 
 
 def _loglet_key(loglet: LogletId) -> bytes:
     return b"l" + loglet.to_bytes(8, "big")
 
 
-def _decode_run(key: bytes, value: bytes) -> tuple[LogletOffset, StoredRun]:
+def _decode_sound_run(key: bytes, value: bytes) -> DecodedRun | None:
+    """None if it is damaged."""
+    try:
+        return _decode_run(key, value)
+    except CorruptStore:
+        return None
+
+
+def _decode_run(key: bytes, value: bytes) -> DecodedRun:
     if len(key) != _DATA_KEY.size or len(value) < _BODY_FROM:
         raise CorruptStore(f"the log store holds a malformed row {key.hex()}; restore this node")
     _, first = _DATA_KEY.unpack(key)

@@ -229,10 +229,12 @@ class LogletWorker:
         return Records(self.state.header(), self.state.trim_point, next_offset, runs)
 
     def digest(self, request: GetDigest) -> Digest:
-        """Which offsets are here. Inclusive window, clipped to what can exist."""
+        """Which offsets are here, and sound: rows that are damaged must not hide the others.
+        Inclusive window, clipped to what can exist.
+        """
         tail = LogletOffset(min(request.to_offset + 1, self.state.local_tail))
         window = Span(request.from_offset, LogletOffset(max(request.from_offset, tail)))
-        runs = self._store.runs(self.state.loglet, window)
+        runs = self._store.sound_runs(self.state.loglet, window)
         spans = [span for run in runs for span in self._certain(loglet_runs.span(run))]
         entries = loglet_runs.digest(spans, window, self.state.trim_point)
         return Digest(self.state.header(), entries)
@@ -311,7 +313,7 @@ class LogletWorker:
         window = Span(admit.first_offset, admit.tail)
         missing = [window]
         if admit.backfill:
-            stored = (loglet_runs.span(run) for run in self._store.runs(loglet, window))
+            stored = (loglet_runs.span(run) for run in self._store.sound_runs(loglet, window))
             missing = loglet_runs.holes(stored, window)
         return [run_row(loglet, _part(store, span), known) for span in missing]
 

@@ -287,6 +287,29 @@ def test_sums_end_before_damage() -> None:
     tell(story, range(1))
 
 
+def test_a_damaged_row_hides_no_other() -> None:
+    """Goal: what is sound behind a damaged row can be found, read and relied on: the only copy of a
+    record may lie there. In the next life a repair puts the damaged one right. Method: spoil the
+    middle of three rows.
+    """
+
+    async def story(server: Server) -> None:
+        for first in (1, 3, 5):
+            await server.send(store(first, 2))
+        rows = server.medium.stores["log-store"].families["data"]
+        rows.put(rows.key_at(1), b"garbage that is long enough")
+        there = RecordStatus.EXISTS
+        assert server.digest(7) == [DigestEntry(1, 2, there), DigestEntry(5, 6, there)]
+        request = GetRecords(LOGLET, LogletOffset(5), LogletOffset(7), 1000, True)
+        assert [run.first_offset for run in server.worker.records(request).runs] == [5]
+        again = server.reborn()
+        assert (await again.send(store(3, 2, repair=True))).status is Status.OK
+        assert again.digest(7) == [DigestEntry(1, 6, there)]
+        assert again.summed() == ([1, 2, 3, 4, 5, 6], 1000)
+
+    tell(story)
+
+
 def test_an_ended_loglet_takes_repairs_only() -> None:
     """Goal: a row of the store stands for a forgotten seal, also after a crash. Method: end the
     log up to this segment, and up to the one before."""
