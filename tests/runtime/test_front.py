@@ -22,6 +22,7 @@ from restate_node.runtime.real.front import FRAME_MAGIC, Front, FrontOptions
 from restate_node.runtime.real.front_address import AddressUnusable, ListenAddress
 from restate_node.runtime.real.front_splice import SpliceAcceptor
 from restate_node.wire.pb import node_ctl_svc_pb2
+from tests.runtime.waiting import until
 
 LOCAL = ListenAddress("127.0.0.1", 0)
 NODE = "restate.node_ctl_svc.NodeCtlSvc"
@@ -66,13 +67,6 @@ async def unix_server(path: Path, serve: Callable[..., object]) -> AsyncIterator
         yield SpliceAcceptor(path)
     finally:
         server.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Give the loop turns until it holds."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
 
 
 async def connect(front: Front) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

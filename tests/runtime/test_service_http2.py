@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -28,6 +28,7 @@ from tests.runtime.service_servers import (
     limited,
     scripted_server,
 )
+from tests.runtime.waiting import until
 
 POST = RequestHead("POST", "/whole")
 STALLED = RequestHead("POST", "/stalled")
@@ -43,12 +44,6 @@ async def transport(
         yield opened
     finally:
         await opened.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Bounded by the limit of the test."""
-    while not condition():  # noqa: ASYNC110 what is waited for has no event
-        await asyncio.sleep(0.005)
 
 
 @limited

@@ -26,7 +26,8 @@ JITTER_SHARE: Final = 0.3
 """A pause is up to this much longer, so that those who failed together do not return together."""
 
 WAIT_ASKED_MS_MAX: Final = 24 * 60 * 60 * 1000
-_BUSY: Final = (429, 503)
+BUSY: Final = (429, 503)
+"""Statuses of a service, or of a proxy before it, that takes no more requests now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def wait_asked_for_ms(status: int, retry_after: str | None) -> int | None:
     """What a service that has too much to do asks for in `Retry-After`, in seconds. The other form
     of the header, a date, is not taken: clocks differ by more than such a wait lasts.
     """
-    if status not in _BUSY or retry_after is None or not retry_after.strip().isdecimal():
+    if status not in BUSY or retry_after is None or not retry_after.strip().isdecimal():
         return None
     return min(int(retry_after.strip()[:12]) * 1000, WAIT_ASKED_MS_MAX)
 

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
-from restate_node.protocol.invocation.retry import wait_asked_for_ms
+from restate_node.protocol.invocation.retry import BUSY, wait_asked_for_ms
 from restate_node.runtime.services import EndpointAddress, HttpVersion, RequestHead, ResponseHead
 from restate_node.types import schema as registered
 from restate_node.types.attempts import (
@@ -32,7 +32,6 @@ BODY_SHOWN_MAX: Final = 300
 
 _UNAVAILABLE: Final = (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
 """Said by a proxy before a service that is not there."""
-_BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ class Place:
         code, error_code = ATTEMPT_FAILED, ErrorCode.PROTOCOL_VIOLATION
         if head.status in _UNAVAILABLE:
             error_code = ErrorCode.UNREACHABLE
-        elif head.status in _BUSY:
+        elif head.status in BUSY:
             error_code = ErrorCode.BUSY
         elif head.status == UNSUPPORTED_MEDIA_TYPE:
             code, error_code = UNSUPPORTED_MEDIA_TYPE, ErrorCode.VERSION_REFUSED
