@@ -19,6 +19,7 @@ from restate_node.fabric.directory import Directory
 from restate_node.fabric.router import Router
 from restate_node.protocol.handshake import answer
 from restate_node.runtime.ports import FrameConnection, FrameLimits
+from restate_node.types.decoding import UNDECODABLE
 from restate_node.types.fabric import Hello, Peer, Refused, RpcCode, RpcFailure
 from restate_node.types.metadata import MetadataVersions
 from restate_node.wire import rpc_catalog
@@ -113,7 +114,7 @@ class IncomingConnection:
         except rpc_catalog.UnknownMethod as error:
             self._reply(rpc_id, RpcFailure(RpcCode.UNKNOWN_METHOD, str(error)))
             return
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             logger.warning("malformed request", peer=str(peer), error=str(error))
             self._reply(rpc_id, RpcFailure(RpcCode.MALFORMED, str(error)))
             return

@@ -17,6 +17,7 @@ import msgspec
 from restate_node.fabric.directory import Directory
 from restate_node.protocol.handshake import hello, objection
 from restate_node.runtime.ports import FrameConnection, FrameLimits, Transport, Unreachable
+from restate_node.types.decoding import UNDECODABLE
 from restate_node.types.fabric import Peer, Refused, RpcCode, RpcFailure, Swimlane, Welcome
 from restate_node.types.ids import PlainNodeId
 from restate_node.types.metadata import MetadataVersions
@@ -225,5 +226,5 @@ def _decode_reply(
         )
     try:
         return method.decode_reply(payload)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         return RpcFailure(RpcCode.MALFORMED, f"the answer cannot be read: {error}")

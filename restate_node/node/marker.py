@@ -14,6 +14,7 @@ import msgspec
 
 from restate_node import __version__
 from restate_node.runtime.ports import Disk
+from restate_node.types.decoding import UNDECODABLE
 
 MARKER_FILE: Final = ".cluster-marker"
 RESTATE_VERSION: Final = "1.7.12"
@@ -47,7 +48,7 @@ def read_marker(
         return None
     try:
         marker = msgspec.json.decode(raw, type=ClusterMarker)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         raise MarkerError(
             f"{directory}/{MARKER_FILE} cannot be read: restore it, or use another base-dir"
         ) from None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from restate_node.types.decoding import UNDECODABLE
 from restate_node.types.ids import PlainNodeId
 
 
@@ -30,5 +31,5 @@ def decode_marker(raw: bytes) -> StorageMarker:
     """Raises ValueError when the bytes are no marker."""
     try:
         return msgspec.json.decode(raw, type=StorageMarker)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise ValueError(f"the storage marker cannot be read: {error}") from None

@@ -61,7 +61,7 @@ class Method:
     reply_decoder: msgspec.msgpack.Decoder[Any] | None
 
     def decode_reply(self, payload: memoryview) -> msgspec.Struct:
-        """Raises msgspec.DecodeError."""
+        """Raises one of UNDECODABLE."""
         assert self.reply_decoder is not None, f"{self.request.__name__} is one-way"
         return self.reply_decoder.decode(payload)
 
@@ -118,7 +118,7 @@ def method_of(request: msgspec.Struct) -> Method:
 
 
 def decode_request(number: int, payload: memoryview) -> msgspec.Struct:
-    """Raises UnknownMethod or msgspec.DecodeError."""
+    """Raises UnknownMethod or one of UNDECODABLE."""
     method = _BY_NUMBER.get(number)
     if method is None:
         raise UnknownMethod(f"method {number} is not known to this release")

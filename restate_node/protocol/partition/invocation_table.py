@@ -26,6 +26,7 @@ from restate_node.protocol.partition.tables import (
     TableReader,
     rows_of,
 )
+from restate_node.types.decoding import UNDECODABLE
 from restate_node.types.invocations import (
     Caller,
     Origin,
@@ -152,7 +153,7 @@ def decode_invocation(invocation: RawInvocationId, raw: bytes) -> InvocationReco
     """Raises CorruptTable."""
     try:
         return _decoder.decode(raw)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise CorruptTable(f"malformed invocation {id_text(invocation)}: {error}") from None
 
 

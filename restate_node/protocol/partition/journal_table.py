@@ -10,6 +10,7 @@ from typing import Final, assert_never
 import msgspec
 
 from restate_node.protocol.partition.tables import CorruptTable, Mutation, TableReader, rows_of
+from restate_node.types.decoding import UNDECODABLE
 from restate_node.types.invocations import RAW_ID_BYTES, RawInvocationId, id_text
 from restate_node.types.journal import (
     CompletionId,
@@ -117,7 +118,7 @@ def decode_event(invocation: RawInvocationId, raw: bytes) -> EventRecord:
     """Raises CorruptTable."""
     try:
         return _event_decoder.decode(raw)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise CorruptTable(f"malformed event of {id_text(invocation)}: {error}") from None
 
 

@@ -17,6 +17,7 @@ from restate_node.protocol.partition.tables import (
     TableReader,
     successor,
 )
+from restate_node.types.decoding import UNDECODABLE
 from restate_node.types.wal import Command
 
 OUTBOX: Final = b"ob"
@@ -63,5 +64,5 @@ def _number(key: bytes) -> int:
 def _message(raw: bytes) -> OutboxMessage:
     try:
         return _decoder.decode(raw)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise CorruptTable(f"malformed outbox message: {error}") from None

@@ -14,6 +14,7 @@ from restate_node.protocol.partition.tables import (
     owner_prefix,
     rows_of,
 )
+from restate_node.types.decoding import UNDECODABLE
 from restate_node.types.invocations import Outcome, RawInvocationId
 
 PROMISE: Final = b"pr"
@@ -59,5 +60,5 @@ def decode_promise(raw: bytes) -> PromiseRecord:
     """Raises CorruptTable."""
     try:
         return _decoder.decode(raw)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise CorruptTable(f"malformed promise: {error}") from None

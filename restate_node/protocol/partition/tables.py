@@ -42,6 +42,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from restate_node.protocol.dedup import Number, Producer, Self
+from restate_node.types.decoding import UNDECODABLE
 from restate_node.types.ids import GenerationalNodeId, LeaderEpoch, PartitionId, Version
 from restate_node.types.offsets import Lsn
 from restate_node.types.wal import AnnouncedReplicas
@@ -165,7 +166,7 @@ def read_leader(tables: TableReader, partition: PartitionId) -> LeaderRecord | N
         return None
     try:
         return _leader_decoder.decode(raw)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise CorruptTable(f"partition {partition}: malformed leader: {error}") from None
 
 

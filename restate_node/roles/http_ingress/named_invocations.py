@@ -23,6 +23,7 @@ from restate_node.roles.http_ingress.paths import (
     WorkflowRun,
     invocation_of_text,
 )
+from restate_node.types.decoding import UNDECODABLE
 
 
 class _Named(msgspec.Struct, tag_field="target", rename="camel"):
@@ -53,7 +54,7 @@ def parse_invocation_name(body: bytes) -> InvocationName:
     """Raises Refused for a body that names none, BadPath for an id that is none."""
     try:
         named = _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise Refused(400, f"the body does not name an invocation: {error}") from None
     if named.scope is not None:
         raise Refused(400, "scoped invocations are not supported: leave out the scope")

@@ -26,6 +26,7 @@ import xxhash
 from restate_node.protocol.loglet_runs import Span
 from restate_node.protocol.loglet_store import LogletState, PersistedLoglet
 from restate_node.runtime.ports import Disk, KeyValueStore, StoreOptions
+from restate_node.types.decoding import UNDECODABLE
 from restate_node.types.ids import (
     LogId,
     LogletId,
@@ -237,5 +238,5 @@ def _checksum(key: bytes, head: bytes, body: bytes) -> int:
 def _decode_persisted(raw: bytes) -> PersistedLoglet:
     try:
         return _persisted.decode(raw)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise CorruptStore(f"the log store holds a malformed loglet: {error}") from None
